@@ -1,0 +1,1 @@
+//! Who we are to Zuora, and who apps are to us.

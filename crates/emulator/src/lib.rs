@@ -1,0 +1,1 @@
+//! An emulated Zuora tenant, sharing no code with the gateway it judges.

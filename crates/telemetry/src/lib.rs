@@ -1,0 +1,1 @@
+//! Everything that is counted and logged, and the only place that knows metric names.

@@ -1,0 +1,1 @@
+//! What Zuora's API promises: operations, limit types, error categories, track ids.
