@@ -1,1 +1,23 @@
 //! What the operator asked for, checked once.
+//!
+//! [`load`] reads the YAML file and gives either a [`Config`], about which
+//! nothing is left to check, or [`Problems`]: everything that is wrong with
+//! the file, at once, each with its place. On the way from one to the other
+//! stand three forms of the same thing: `yaml` is the text as a tree that
+//! knows where each node was written, `file` is the same with the keys that
+//! exist, and `config` is what the rest of the program uses.
+//!
+//! This is the only crate that reads the process environment, and it knows
+//! neither the runtime nor the network: what needs a socket or a certificate
+//! to be checked is checked by whoever opens it.
+
+mod config;
+mod problem;
+mod secret;
+
+pub use config::{
+    Admin, App, AppSecret, BaseUrl, Concurrency, Config, Credentials, InvalidTrackId, Listen, Log,
+    LogFormat, LogLevel, Pattern, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy, ValidTrackId,
+};
+pub use problem::{Place, Problem, Problems};
+pub use secret::Secret;

@@ -1,0 +1,345 @@
+//! The configuration as the program uses it: complete, and never wrong.
+//!
+//! These types are made by this crate only (they are `non_exhaustive`), so
+//! whoever holds one has nothing left to check.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::uri::{Authority, Scheme};
+
+use crate::Secret;
+
+/// What one gateway does: the whole file, with every default filled in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where apps connect.
+    pub listen: Listen,
+    /// Where operators connect.
+    pub admin: Admin,
+    /// Signs the tokens given to apps, at least 32 characters. `None`: one is
+    /// made and kept in `state_dir`.
+    pub signing_key: Option<Secret>,
+    /// Where the gateway keeps what must survive a restart. It may not exist yet.
+    pub state_dir: PathBuf,
+    /// The Zuora tenants in the order of the file; at least one, names are unique.
+    pub tenants: Vec<Tenant>,
+    /// The apps in the order of the file; at least one. Names, client ids and
+    /// secrets are unique.
+    pub apps: Vec<App>,
+    /// The app that callers without a credential are taken for: an index into
+    /// `apps`. Only ever set if `listen` is a loopback address.
+    pub anonymous: Option<usize>,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// The data port.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Listen {
+    /// Address and port; port 0 lets the system choose one.
+    pub address: SocketAddr,
+    /// The certificate to serve, or `None` for plain HTTP.
+    pub tls: Option<Tls>,
+    /// How many connections may be open at once.
+    pub max_connections: NonZeroUsize,
+}
+
+/// A certificate with its key: PEM files that could be opened when the
+/// configuration was read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Tls {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The admin port.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Admin {
+    /// Address and port; port 0 lets the system choose one.
+    pub address: SocketAddr,
+    /// What operators must present. Always set if `address` is not loopback.
+    pub token: Option<Secret>,
+}
+
+/// A Zuora tenant.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Tenant {
+    /// The name in the file, and the label in metrics.
+    pub name: Arc<str>,
+    /// Where its API is.
+    pub base_url: BaseUrl,
+    /// The roots to trust for it: a PEM file that could be opened when the
+    /// configuration was read. `None`: those of the system.
+    pub ca_certificate: Option<PathBuf>,
+    /// Who we are to it.
+    pub credentials: Credentials,
+    /// The entities of a Multi-entity tenant, the first being the default.
+    /// Empty: the tenant has one entity, and one set of pools.
+    pub entities: Vec<Arc<str>>,
+    /// How many requests it allows at the same time.
+    pub concurrency: Concurrency,
+    /// How many requests may wait for it.
+    pub queue: Queue,
+    /// How often a call is tried.
+    pub retry: Retry,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// What happens to the track ids of apps.
+    pub track_id: TrackIdPolicy,
+}
+
+/// Scheme and authority of a tenant: `https://rest.zuora.com`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+}
+
+/// How we prove to Zuora who we are.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// An OAuth client: `POST /oauth/token` with `client_credentials`.
+    #[non_exhaustive]
+    OAuth {
+        /// The id of the OAuth client. Not empty.
+        client_id: String,
+        /// Its secret. Not empty.
+        client_secret: Secret,
+    },
+}
+
+/// The tenant's concurrency limits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Concurrency {
+    /// The ceiling of each limit type, by Zuora's own name for it. `Default`,
+    /// `High-volume transactions` and `Object Query` are always here.
+    pub limits: BTreeMap<Arc<str>, NonZeroU32>,
+    /// Permits left to others in each pool. Less than every limit.
+    pub headroom: u32,
+}
+
+/// The bounds of a pool's queue.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Queue {
+    /// How many requests may wait.
+    pub max_requests: NonZeroUsize,
+    /// How many bytes of request bodies may be held in memory.
+    pub max_bytes: u64,
+    /// How long a request may wait. Not zero.
+    pub timeout: Duration,
+}
+
+/// How often a call is tried.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Retry {
+    /// Attempts per call, the first included.
+    pub attempts: NonZeroU32,
+    /// Request bodies up to this many bytes are kept for another attempt. At
+    /// most `queue.max_bytes`; zero keeps none.
+    pub replay_buffer: u64,
+}
+
+/// How long Zuora may take. Neither is zero.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// To connect, the TLS handshake included.
+    pub connect: Duration,
+    /// To answer a request, from sending it to the end of the answer's head.
+    pub response: Duration,
+}
+
+/// What happens to the track ids that apps send.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TrackIdPolicy {
+    /// One that Zuora would take.
+    pub valid: ValidTrackId,
+    /// One that Zuora would not take.
+    pub invalid: InvalidTrackId,
+}
+
+/// What happens to a track id that Zuora would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValidTrackId {
+    /// It is passed on as it is.
+    Keep,
+    /// The app's name and a hyphen are put before it.
+    Prefix,
+    /// It is replaced by one of ours.
+    Replace,
+}
+
+/// What happens to a track id that Zuora would not take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidTrackId {
+    /// The call is answered 400.
+    Reject,
+    /// It is replaced by one of ours.
+    Replace,
+}
+
+/// A program that calls the gateway.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct App {
+    /// The name in the file, the label in metrics and the head of minted track
+    /// ids: 1 to 24 lower-case letters, digits and underscores.
+    pub name: Arc<str>,
+    /// The tenant it calls: an index into [`Config::tenants`].
+    pub tenant: usize,
+    /// The client id it presents: a UUID in its 36-character form, as written.
+    pub client_id: String,
+    /// What its secret is compared with.
+    pub secret: AppSecret,
+    /// How long its requests may wait, if not as long as the tenant's queue says.
+    pub queue_timeout: Option<Duration>,
+    /// What it may call, unless `deny` says otherwise. At least one pattern:
+    /// `* /**` if the file does not restrict it.
+    pub allow: Vec<Pattern>,
+    /// What it may not call.
+    pub deny: Vec<Pattern>,
+}
+
+/// An app's secret, as far as the file tells it.
+#[derive(Clone, Debug)]
+pub enum AppSecret {
+    /// The secret itself. Not empty.
+    Plain(Secret),
+    /// Only its SHA-256.
+    Sha256([u8; 32]),
+}
+
+/// Calls that an app may, or may not, make: `GET /v1/accounts/*`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pattern {
+    pub(crate) method: Option<Method>,
+    pub(crate) path: String,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least important level that is logged.
+    pub level: LogLevel,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people at a terminal.
+    Text,
+}
+
+/// How important a log line is, the most talkative first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Every step.
+    Trace,
+    /// What a developer wants to know.
+    Debug,
+    /// What an operator wants to know.
+    Info,
+    /// What an operator should look at.
+    Warn,
+    /// What is broken.
+    Error,
+}
+
+impl Config {
+    /// The tenant that `app` calls. `app` must be one of this configuration.
+    #[must_use]
+    pub fn tenant_of(&self, app: &App) -> &Tenant {
+        &self.tenants[app.tenant]
+    }
+}
+
+impl BaseUrl {
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// Host and, if the file names one, port. Without user information.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+}
+
+impl Pattern {
+    /// The only method that is meant, or `None` for all of them.
+    #[must_use]
+    pub fn method(&self) -> Option<&Method> {
+        self.method.as_ref()
+    }
+
+    /// The path that is meant, beginning with `/`. `*` stands for any
+    /// characters within one segment; a last segment `**` stands for any rest.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl LogLevel {
+    /// The name in the file, which is also tracing's name for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+impl fmt::Debug for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method.as_ref().map_or("*", Method::as_str), self.path)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
