@@ -1,0 +1,243 @@
+//! Names, help texts, labels and buckets of all metrics.
+
+use prometheus::{
+    CounterVec, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector,
+};
+
+/// What every name begins with, except the `process_` ones, which are Prometheus's own.
+const NAMESPACE: &str = "zuora_gateway";
+
+/// From a call that Zuora answers from memory to one that waited two minutes and then ran two.
+const CALL_BUCKETS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 125.0, 250.0];
+/// Zuora ends a request after 120 s, and the gateway gives up on it after 125 s.
+const UPSTREAM_BUCKETS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 125.0];
+/// Up to the `Retry-After` of a concurrency refusal, 120 s.
+const WAIT_BUCKETS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
+];
+/// What the gateway adds is promised to stay below 100 µs.
+const OVERHEAD_BUCKETS: &[f64] =
+    &[5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3];
+
+/// All families, registered.
+#[derive(Debug)]
+pub(crate) struct Families {
+    pub(crate) registry: Registry,
+
+    pub(crate) requests: IntCounterVec,
+    pub(crate) request_duration: HistogramVec,
+    pub(crate) queue_wait: HistogramVec,
+    pub(crate) overhead: HistogramVec,
+    pub(crate) upstream_duration: HistogramVec,
+    pub(crate) permit_seconds: CounterVec,
+    pub(crate) attempts: IntCounterVec,
+    pub(crate) retries: IntCounterVec,
+    pub(crate) retries_abandoned: IntCounterVec,
+    pub(crate) refusals: IntCounterVec,
+    pub(crate) shed: IntCounterVec,
+    pub(crate) token_refreshes: IntCounterVec,
+
+    pub(crate) connections: IntGauge,
+    pub(crate) legs_in_flight: IntGauge,
+    pub(crate) config_loaded: Gauge,
+    pub(crate) build_info: IntGaugeVec,
+    pub(crate) log_lines_dropped: IntCounter,
+    pub(crate) panics: IntCounter,
+
+    // Set from a `Readings` when they are rendered.
+    pub(crate) permits_in_use: IntGaugeVec,
+    pub(crate) permits_capacity: IntGaugeVec,
+    pub(crate) permits_ceiling: IntGaugeVec,
+    pub(crate) queued: IntGaugeVec,
+    pub(crate) queued_bytes: IntGaugeVec,
+    pub(crate) cooldown: GaugeVec,
+    pub(crate) token_expires_in: GaugeVec,
+}
+
+impl Families {
+    pub(crate) fn new() -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        Self {
+            requests: counters(
+                r,
+                "requests_total",
+                "Calls answered, by whose answer it was.",
+                &["tenant", "app", "operation", "status", "source"],
+            ),
+            request_duration: histogram(
+                r,
+                "request_duration_seconds",
+                "From the head of a request to the end of its answer.",
+                &["tenant", "app", "pool"],
+                CALL_BUCKETS,
+            ),
+            queue_wait: histogram(
+                r,
+                "queue_wait_seconds",
+                "Time a call waited for a permit, all its attempts together.",
+                &["tenant", "app", "pool"],
+                WAIT_BUCKETS,
+            ),
+            overhead: histogram(
+                r,
+                "overhead_seconds",
+                "Time a call spent neither in the queue nor at Zuora.",
+                &["tenant"],
+                OVERHEAD_BUCKETS,
+            ),
+            upstream_duration: histogram(
+                r,
+                "upstream_duration_seconds",
+                "Time one attempt was at Zuora, until the end of Zuora's answer.",
+                &["tenant", "pool"],
+                UPSTREAM_BUCKETS,
+            ),
+            permit_seconds: register(
+                r,
+                CounterVec::new(
+                    opts("permit_seconds_total", "Who used the limit: seconds permits were held."),
+                    &["tenant", "app", "pool"],
+                ),
+            ),
+            attempts: counters(
+                r,
+                "attempts_total",
+                "Requests sent to Zuora, by what the answer meant.",
+                &["tenant", "pool", "verdict"],
+            ),
+            retries: counters(
+                r,
+                "retries_total",
+                "Attempts that were repeated, by the verdict that led to it.",
+                &["tenant", "verdict"],
+            ),
+            retries_abandoned: counters(
+                r,
+                "retries_abandoned_total",
+                "Attempts that could have been repeated and were not, by reason.",
+                &["tenant", "reason"],
+            ),
+            refusals: counters(
+                r,
+                "refusals_total",
+                "Refusals by Zuora, by the kind of limit.",
+                &["tenant", "pool", "kind"],
+            ),
+            shed: counters(
+                r,
+                "shed_total",
+                "Calls turned away before Zuora saw them, by reason.",
+                &["tenant", "app", "reason"],
+            ),
+            token_refreshes: counters(
+                r,
+                "token_refreshes_total",
+                "Tokens asked of Zuora, by result.",
+                &["tenant", "result"],
+            ),
+            connections: gauge(r, "connections", "Open connections of callers."),
+            legs_in_flight: gauge(r, "legs_in_flight", "Upstream legs that Zuora may work on."),
+            config_loaded: register(
+                r,
+                Gauge::with_opts(opts(
+                    "config_loaded_timestamp_seconds",
+                    "When the configuration in use was loaded, in seconds since 1970.",
+                )),
+            ),
+            build_info: gauges(r, "build_info", "1, labelled with the version.", &["version"]),
+            log_lines_dropped: register(
+                r,
+                IntCounter::with_opts(opts(
+                    "log_lines_dropped_total",
+                    "Log lines dropped because nobody read them fast enough.",
+                )),
+            ),
+            panics: register(
+                r,
+                IntCounter::with_opts(opts("panics_total", "Panics: each one is a bug.")),
+            ),
+            permits_in_use: gauges(
+                r,
+                "permits_in_use",
+                "Permits that are out now.",
+                &["tenant", "pool"],
+            ),
+            permits_capacity: gauges(
+                r,
+                "permits_capacity",
+                "Permits that may be out now.",
+                &["tenant", "pool"],
+            ),
+            permits_ceiling: gauges(
+                r,
+                "permits_ceiling",
+                "What Zuora allows, all callers together.",
+                &["tenant", "pool"],
+            ),
+            queued: gauges(
+                r,
+                "queued",
+                "Calls that wait for a permit.",
+                &["tenant", "app", "pool"],
+            ),
+            queued_bytes: gauges(
+                r,
+                "queued_bytes",
+                "Bytes of request bodies kept in memory.",
+                &["tenant", "app", "pool"],
+            ),
+            cooldown: register(
+                r,
+                GaugeVec::new(
+                    opts("cooldown_seconds", "How much longer a pool pauses; 0 when it does not."),
+                    &["tenant", "pool"],
+                ),
+            ),
+            token_expires_in: register(
+                r,
+                GaugeVec::new(
+                    opts("token_expires_in_seconds", "Rest of the token's life; 0 without one."),
+                    &["tenant"],
+                ),
+            ),
+            registry,
+        }
+    }
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace(NAMESPACE)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(registry, IntCounterVec::new(opts(name, help), labels))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::with_opts(opts(name, help)))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    register(registry, IntGaugeVec::new(opts(name, help), labels))
+}
+
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> HistogramVec {
+    let opts = HistogramOpts::from(opts(name, help)).buckets(buckets.to_vec());
+    register(registry, HistogramVec::new(opts, labels))
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect("the names in this file are valid");
+    registry.register(Box::new(collector.clone())).expect("the names in this file differ");
+    collector
+}

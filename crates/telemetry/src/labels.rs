@@ -1,0 +1,95 @@
+//! The label values that are not names from the configuration: small fixed sets.
+
+/// The label value of a tenant or an app that is not in the configuration, and of a caller
+/// whose app is not known. Names that callers made up never become a series.
+pub const UNKNOWN: &str = "unknown";
+
+/// Who made the answer that a caller got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Zuora's answer, relayed.
+    Zuora,
+    /// An answer made by the gateway itself.
+    Gateway,
+}
+
+impl Source {
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zuora => "zuora",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// What the answer of one attempt means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// An answer for the caller.
+    Relay,
+    /// Category 70: a concurrency or rate limit of Zuora's.
+    Refused,
+    /// Category 50: rolled back because of lock contention.
+    Contended,
+    /// HTTP 401, or category 11 on a 200.
+    Unauthenticated,
+    /// No byte of the request left us.
+    NotSent,
+    /// Cut or timed out after sending: Zuora may have executed it.
+    Ambiguous,
+    /// Failed in any other way.
+    Failed,
+}
+
+impl Verdict {
+    /// Every verdict, in the order of [`Verdict::index`].
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Relay,
+        Self::Refused,
+        Self::Contended,
+        Self::Unauthenticated,
+        Self::NotSent,
+        Self::Ambiguous,
+        Self::Failed,
+    ];
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Refused => "refused",
+            Self::Contended => "contended",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NotSent => "not_sent",
+            Self::Ambiguous => "ambiguous",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Which limit a refusal of Zuora's was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refused {
+    /// All permits were taken at that moment.
+    Concurrency,
+    /// The window of a minute, an hour or a day was used up.
+    Rate,
+}
+
+impl Refused {
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Concurrency => "concurrency",
+            Self::Rate => "rate",
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The metrics of one gateway, and the handles that count into them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::SystemTime,
+};
+
+use prometheus::TextEncoder;
+
+use crate::{
+    families::Families,
+    handles::{
+        AppCounters, AppMetrics, Live, PoolCounters, PoolMetrics, TenantCounters, TenantMetrics,
+    },
+    labels::{Refused, UNKNOWN, Verdict},
+    log, panics, process,
+    readings::Readings,
+};
+
+/// The names of the configuration: only these become label values.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    /// Names of the tenants.
+    pub tenants: Vec<String>,
+    /// Names of the apps.
+    pub apps: Vec<String>,
+}
+
+/// All metrics of a gateway.
+///
+/// Handles ([`Metrics::app`], [`Metrics::pool`], [`Metrics::tenant`]) are meant to be fetched
+/// once and kept; asking twice gives handles of the same series.
+#[derive(Debug)]
+pub struct Metrics {
+    families: Families,
+    tenants: HashSet<String>,
+    apps: HashSet<String>,
+    /// One rendering at a time: the gauges of a snapshot are set and read together.
+    rendering: Mutex<()>,
+}
+
+impl Metrics {
+    /// Returns the metrics of a gateway with these tenants and apps.
+    #[must_use]
+    pub fn new(inventory: &Inventory) -> Arc<Self> {
+        let families = Families::new();
+        families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Arc::new(Self {
+            families,
+            tenants: inventory.tenants.iter().cloned().collect(),
+            apps: inventory.apps.iter().cloned().collect(),
+            rendering: Mutex::new(()),
+        })
+    }
+
+    /// Returns the counters of an app. Names outside the inventory count as [`UNKNOWN`].
+    #[must_use]
+    pub fn app(&self, tenant: &str, app: &str) -> AppMetrics {
+        let inner = AppCounters {
+            tenant: self.tenant_label(tenant).to_owned(),
+            app: self.app_label(app).to_owned(),
+            requests: self.families.requests.clone(),
+            shed: self.families.shed.clone(),
+            answered: RwLock::new(HashMap::new()),
+        };
+        AppMetrics { inner: Arc::new(inner) }
+    }
+
+    /// Returns the counters of an app in a pool. `pool` is the name of a limit type; pools of
+    /// several entities with the same limit type share their series.
+    #[must_use]
+    pub fn pool(&self, tenant: &str, app: &str, pool: &str) -> PoolMetrics {
+        let (tenant, app) = (self.tenant_label(tenant), self.app_label(app));
+        let families = &self.families;
+        let of_app = [tenant, app, pool];
+        let of_pool = [tenant, pool];
+        let refusals =
+            |kind: Refused| families.refusals.with_label_values(&[tenant, pool, kind.as_str()]);
+        let inner = PoolCounters {
+            request_duration: families.request_duration.with_label_values(&of_app),
+            queue_wait: families.queue_wait.with_label_values(&of_app),
+            upstream_duration: families.upstream_duration.with_label_values(&of_pool),
+            permit_seconds: families.permit_seconds.with_label_values(&of_app),
+            attempts: Verdict::ALL.map(|verdict| {
+                families.attempts.with_label_values(&[tenant, pool, verdict.as_str()])
+            }),
+            refusals_concurrency: refusals(Refused::Concurrency),
+            refusals_rate: refusals(Refused::Rate),
+        };
+        PoolMetrics { inner: Arc::new(inner) }
+    }
+
+    /// Returns the counters of a tenant.
+    #[must_use]
+    pub fn tenant(&self, tenant: &str) -> TenantMetrics {
+        let tenant = self.tenant_label(tenant);
+        let families = &self.families;
+        let refreshes =
+            |result: &str| families.token_refreshes.with_label_values(&[tenant, result]);
+        let inner = TenantCounters {
+            tenant: tenant.to_owned(),
+            overhead: families.overhead.with_label_values(&[tenant]),
+            retries: Verdict::ALL
+                .map(|verdict| families.retries.with_label_values(&[tenant, verdict.as_str()])),
+            retries_abandoned: families.retries_abandoned.clone(),
+            refreshes_ok: refreshes("ok"),
+            refreshes_error: refreshes("error"),
+        };
+        TenantMetrics { inner: Arc::new(inner) }
+    }
+
+    /// Counts an open connection of a caller, until the value is dropped.
+    pub fn connection(&self) -> Live {
+        Live::new(&self.families.connections)
+    }
+
+    /// Counts an upstream leg as alive, until the value is dropped.
+    pub fn leg(&self) -> Live {
+        Live::new(&self.families.legs_in_flight)
+    }
+
+    /// Returns how many upstream legs are alive.
+    #[must_use]
+    pub fn legs_in_flight(&self) -> u64 {
+        self.families.legs_in_flight.get().try_into().unwrap_or(0)
+    }
+
+    /// Notes when the configuration in use was loaded.
+    pub fn config_loaded(&self, at: SystemTime) {
+        let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.families.config_loaded.set(since_1970.as_secs_f64());
+    }
+
+    /// Returns everything in Prometheus's text format, with the gauges of `readings`.
+    ///
+    /// A gauge whose pool, queue or tenant is not in `readings` is absent from the text.
+    #[must_use]
+    pub fn render(&self, readings: &Readings<'_>) -> String {
+        let _alone = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        readings.set(&self.families);
+        catch_up(&self.families.log_lines_dropped, log::lines_dropped());
+        catch_up(&self.families.panics, panics::count());
+
+        let mut text = TextEncoder::new()
+            .encode_to_string(&self.families.registry.gather())
+            .expect("writing to a string cannot fail");
+        process::render(&mut text);
+        text
+    }
+
+    fn tenant_label<'a>(&self, tenant: &'a str) -> &'a str {
+        if self.tenants.contains(tenant) { tenant } else { UNKNOWN }
+    }
+
+    fn app_label<'a>(&self, app: &'a str) -> &'a str {
+        if self.apps.contains(app) { app } else { UNKNOWN }
+    }
+}
+
+/// Brings a counter up to a total that is counted elsewhere, for the whole process.
+fn catch_up(counter: &prometheus::IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}

@@ -1,0 +1,95 @@
+//! What is read from the rest of the gateway at the moment of a scrape.
+
+use std::time::Duration;
+
+use crate::families::Families;
+
+/// Numbers of this moment, from whoever keeps them.
+#[derive(Clone, Debug, Default)]
+pub struct Readings<'a> {
+    /// One per pool.
+    pub pools: Vec<PoolReading<'a>>,
+    /// One per tenant.
+    pub tokens: Vec<TokenReading<'a>>,
+}
+
+/// A pool of permits. Readings with equal `tenant` and `pool` (several entities) are added up.
+#[derive(Clone, Debug)]
+pub struct PoolReading<'a> {
+    /// Name of the tenant.
+    pub tenant: &'a str,
+    /// Name of the limit type.
+    pub pool: &'a str,
+    /// Permits that are out.
+    pub in_use: u64,
+    /// Permits that may be out.
+    pub capacity: u64,
+    /// What Zuora allows.
+    pub ceiling: u64,
+    /// Rest of the pause that Zuora asked for; zero when there is none.
+    pub cooldown: Duration,
+    /// The queue, app by app.
+    pub queues: Vec<QueueReading<'a>>,
+}
+
+/// What one app has in the queue of one pool.
+#[derive(Clone, Debug)]
+pub struct QueueReading<'a> {
+    /// Name of the app.
+    pub app: &'a str,
+    /// Calls that wait.
+    pub requests: u64,
+    /// Bytes of request bodies kept for them.
+    pub bytes: u64,
+}
+
+/// A tenant's token.
+#[derive(Clone, Debug)]
+pub struct TokenReading<'a> {
+    /// Name of the tenant.
+    pub tenant: &'a str,
+    /// Rest of its life; `None` when there is no valid token.
+    pub expires_in: Option<Duration>,
+}
+
+impl Readings<'_> {
+    /// Makes the gauges show these readings and nothing else.
+    pub(crate) fn set(&self, families: &Families) {
+        families.permits_in_use.reset();
+        families.permits_capacity.reset();
+        families.permits_ceiling.reset();
+        families.queued.reset();
+        families.queued_bytes.reset();
+        families.cooldown.reset();
+        families.token_expires_in.reset();
+
+        for pool in &self.pools {
+            pool.add(families);
+        }
+        for token in &self.tokens {
+            let seconds = token.expires_in.unwrap_or_default().as_secs_f64();
+            families.token_expires_in.with_label_values(&[token.tenant]).set(seconds);
+        }
+    }
+}
+
+impl PoolReading<'_> {
+    fn add(&self, families: &Families) {
+        let labels = [self.tenant, self.pool];
+        families.permits_in_use.with_label_values(&labels).add(signed(self.in_use));
+        families.permits_capacity.with_label_values(&labels).add(signed(self.capacity));
+        families.permits_ceiling.with_label_values(&labels).add(signed(self.ceiling));
+        let cooldown = families.cooldown.with_label_values(&labels);
+        cooldown.set(cooldown.get().max(self.cooldown.as_secs_f64()));
+
+        for queue in &self.queues {
+            let labels = [self.tenant, queue.app, self.pool];
+            families.queued.with_label_values(&labels).add(signed(queue.requests));
+            families.queued_bytes.with_label_values(&labels).add(signed(queue.bytes));
+        }
+    }
+}
+
+fn signed(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}
