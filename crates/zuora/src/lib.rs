@@ -1,1 +1,25 @@
-//! What Zuora's API promises: operations, limit types, error categories, track ids.
+//! What Zuora's API promises, as plain values and pure functions.
+//!
+//! | module | question it answers |
+//! |---|---|
+//! | [`operation`] | Which operation is this call, which limit does it count against, may it be repeated under a key or go to `/v1/async`? |
+//! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
+//! | [`answer`] | Did Zuora do what was asked, refuse it because of a limit, or not know who asked? |
+//! | [`concurrency`] | How much of a limit is left, in Zuora's own words? |
+//! | [`target`] | How could this path be read, and does the operator's policy permit every reading? |
+//!
+//! Nothing here does I/O, sleeps, or knows a runtime or an HTTP server. The calendar enters as an
+//! argument ([`judge`]'s `today`), so everything can be tested with tables.
+//!
+//! The facts come from Zuora's public documents: the rate limits, error handling, error codes,
+//! asynchronous and idempotent requests guides, and the OpenAPI description.
+
+pub mod concurrency;
+pub mod operation;
+
+pub mod track_id;
+
+pub use concurrency::Concurrency;
+pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
+
+pub use track_id::{TrackId, TrackIdError};
