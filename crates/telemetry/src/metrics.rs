@@ -162,3 +162,6 @@ impl Metrics {
 fn catch_up(counter: &prometheus::IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
+
+#[cfg(test)]
+mod tests;

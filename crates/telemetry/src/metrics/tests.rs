@@ -1,0 +1,175 @@
+//! What a scrape shows.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{PoolReading, QueueReading, Refused, Source, TokenReading};
+
+fn metrics() -> Arc<Metrics> {
+    Metrics::new(&Inventory {
+        tenants: vec!["production".to_owned()],
+        apps: vec!["storefront".to_owned(), "batch".to_owned()],
+    })
+}
+
+/// Asserts that the text has exactly this sample.
+#[track_caller]
+fn check(text: &str, sample: &str) {
+    let line = format!("zuora_gateway_{sample}");
+    assert!(text.lines().any(|it| it == line), "`{line}` is missing in:\n{text}");
+}
+
+#[test]
+fn a_call_is_counted_in_every_family_it_touches() {
+    let metrics = metrics();
+    let app = metrics.app("production", "storefront");
+    let pool = metrics.pool("production", "storefront", "Default");
+    let tenant = metrics.tenant("production");
+
+    app.answered("GET_Account", 200, Source::Zuora);
+    app.answered("GET_Account", 200, Source::Zuora);
+    app.answered("GET_Account", 429, Source::Gateway);
+    app.shed("queue-full");
+    pool.waited(Duration::ZERO);
+    pool.attempt(Verdict::Refused, Duration::from_millis(20));
+    pool.attempt(Verdict::NotSent, Duration::ZERO);
+    pool.refused(Refused::Concurrency);
+    pool.held(Duration::from_millis(1500));
+    pool.finished(Duration::from_millis(60));
+    tenant.overhead(Duration::from_micros(40));
+    tenant.retried(Verdict::Refused);
+    tenant.retry_abandoned("budget");
+    tenant.token_refreshed(true);
+
+    let text = metrics.render(&Readings::default());
+    let labels = r#"app="storefront",operation="GET_Account""#;
+    check(
+        &text,
+        &format!(r#"requests_total{{{labels},source="zuora",status="200",tenant="production"}} 2"#),
+    );
+    check(
+        &text,
+        &format!(
+            r#"requests_total{{{labels},source="gateway",status="429",tenant="production"}} 1"#
+        ),
+    );
+    check(&text, r#"shed_total{app="storefront",reason="queue-full",tenant="production"} 1"#);
+    let pool = r#"pool="Default",tenant="production""#;
+    check(&text, &format!(r#"queue_wait_seconds_count{{app="storefront",{pool}}} 1"#));
+    check(&text, &format!(r#"queue_wait_seconds_bucket{{app="storefront",{pool},le="0.001"}} 1"#));
+    check(&text, &format!(r#"request_duration_seconds_count{{app="storefront",{pool}}} 1"#));
+    check(&text, &format!(r#"upstream_duration_seconds_count{{{pool}}} 1"#));
+    check(&text, &format!(r#"permit_seconds_total{{app="storefront",{pool}}} 1.5"#));
+    check(&text, &format!(r#"attempts_total{{{pool},verdict="refused"}} 1"#));
+    check(&text, &format!(r#"attempts_total{{{pool},verdict="not_sent"}} 1"#));
+    check(&text, &format!(r#"attempts_total{{{pool},verdict="relay"}} 0"#));
+    check(&text, r#"refusals_total{kind="concurrency",pool="Default",tenant="production"} 1"#);
+    check(&text, r#"overhead_seconds_bucket{tenant="production",le="0.00005"} 1"#);
+    check(&text, r#"retries_total{tenant="production",verdict="refused"} 1"#);
+    check(&text, r#"retries_abandoned_total{reason="budget",tenant="production"} 1"#);
+    check(&text, r#"token_refreshes_total{result="ok",tenant="production"} 1"#);
+    check(&text, r#"token_refreshes_total{result="error",tenant="production"} 0"#);
+}
+
+#[test]
+fn names_that_callers_made_up_never_become_a_series() {
+    let metrics = metrics();
+
+    metrics.app("production", "x\"} 1\nevil").answered("other", 401, Source::Gateway);
+    let _ = metrics.pool("nowhere", "storefront", "Default");
+
+    let text = metrics.render(&Readings::default());
+    assert!(!text.contains("evil") && !text.contains("nowhere"), "{text}");
+    let labels = r#"app="unknown",operation="other",source="gateway",status="401""#;
+    check(&text, &format!(r#"requests_total{{{labels},tenant="production"}} 1"#));
+}
+
+#[test]
+fn two_handles_of_one_app_count_together() {
+    let metrics = metrics();
+
+    metrics.app("production", "batch").answered("other", 200, Source::Zuora);
+    metrics.app("production", "batch").answered("other", 200, Source::Zuora);
+
+    let text = metrics.render(&Readings::default());
+    let labels = r#"app="batch",operation="other",source="zuora",status="200""#;
+    check(&text, &format!(r#"requests_total{{{labels},tenant="production"}} 2"#));
+}
+
+#[test]
+fn gauges_show_the_readings_and_nothing_older() {
+    let metrics = metrics();
+    let reading = |capacity, cooldown| PoolReading {
+        tenant: "production",
+        pool: "Default",
+        in_use: 3,
+        capacity,
+        ceiling: 40,
+        cooldown: Duration::from_secs(cooldown),
+        queues: vec![QueueReading { app: "batch", requests: 7, bytes: 1024 }],
+    };
+    let readings = Readings {
+        pools: vec![reading(38, 5), reading(20, 2)],
+        tokens: vec![TokenReading {
+            tenant: "production",
+            expires_in: Some(Duration::from_secs(60)),
+        }],
+    };
+
+    let first = metrics.render(&readings);
+    let second = metrics.render(&readings);
+    let later = metrics.render(&Readings::default());
+
+    for text in [first, second] {
+        let pool = r#"pool="Default",tenant="production""#;
+        check(&text, &format!("permits_in_use{{{pool}}} 6"));
+        check(&text, &format!("permits_capacity{{{pool}}} 58"));
+        check(&text, &format!("permits_ceiling{{{pool}}} 80"));
+        check(&text, &format!("cooldown_seconds{{{pool}}} 5"));
+        check(&text, &format!(r#"queued{{app="batch",{pool}}} 14"#));
+        check(&text, &format!(r#"queued_bytes{{app="batch",{pool}}} 2048"#));
+        check(&text, r#"token_expires_in_seconds{tenant="production"} 60"#);
+    }
+    assert!(!later.contains("permits_in_use{"), "{later}");
+}
+
+#[test]
+fn what_lives_is_counted_until_it_is_dropped() {
+    let metrics = metrics();
+
+    let connection = metrics.connection();
+    let legs = [metrics.leg(), metrics.leg()];
+
+    let text = metrics.render(&Readings::default());
+    check(&text, "connections 1");
+    check(&text, "legs_in_flight 2");
+    assert_eq!(metrics.legs_in_flight(), 2);
+    drop((connection, legs));
+    assert_eq!(metrics.legs_in_flight(), 0);
+    check(&metrics.render(&Readings::default()), "connections 0");
+}
+
+#[test]
+fn the_build_and_the_configuration_are_told() {
+    let metrics = metrics();
+
+    metrics.config_loaded(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+
+    let text = metrics.render(&Readings::default());
+    check(&text, "config_loaded_timestamp_seconds 1700000000");
+    check(&text, &format!(r#"build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_panic_is_counted_and_the_process_goes_on() {
+    // The hook is the process's: no other test of this binary panics.
+    crate::log_panics();
+    let before = panics::count();
+
+    let outcome = std::thread::spawn(|| panic!("on purpose")).join();
+
+    assert!(outcome.is_err());
+    assert_eq!(panics::count(), before + 1);
+    let text = metrics().render(&Readings::default());
+    check(&text, &format!("panics_total {}", panics::count()));
+}
