@@ -1,1 +1,51 @@
 //! When a request may go: pools, permits, the queue, cooldowns.
+//!
+//! One [`Admission`] decides for one tenant. A call asks with [`Admission::admit`] and gets a
+//! [`Permit`], the right to have one request at Zuora now, or a [`Shed`] that says why not. There
+//! is no HTTP here and no clock but Tokio's: the caller says what the answer meant, and this crate
+//! says who goes next.
+//!
+//! # Why one lock
+//!
+//! A decision looks at several things at once: the pool's permits, its queue, its cooldown, and for
+//! a rate refusal every pool of the tenant. Looked at one by one they could change in between, and
+//! then a permit is given twice or a waiter sleeps beside a free one. One `std::sync::Mutex` per
+//! tenant makes each decision a single step. It is never held across an await, never while a waiter
+//! is told its outcome, and never while a permit is dropped; what it protects is a few comparisons.
+//!
+//! # Why events, not polling
+//!
+//! After every decision one thing is true of each pool: nobody is ready to go, or no permit may be
+//! used. So only an event can change who goes next: a permit comes back, Zuora names another limit,
+//! or a moment arrives (a cooldown ends, capacity grows by one). The first two are calls into this
+//! crate. For moments, a pool runs one timer task, and only while somebody waits for one; the task
+//! holds a weak reference and ends with the [`Admission`].
+//!
+//! # What dropping means
+//!
+//! - [`Permit`]: the request is over at Zuora; the permit goes to the next in turn.
+//! - the future of [`Admission::admit`]: the call left. It is out of the queue at once; if a permit
+//!   was already on its way, that permit goes to the next in turn.
+//! - [`Kept`]: the body is no longer in memory.
+//! - [`Admission`]: its timers end. Permits and waiting calls keep it alive.
+
+mod admission;
+mod ask;
+mod capacity;
+mod jitter;
+mod kept;
+mod permit;
+mod pool;
+mod queue;
+mod settings;
+mod snapshot;
+mod state;
+mod timer;
+mod usage;
+
+pub use admission::Admission;
+pub use ask::{Ask, Place, Refused, Shed, Ticket, WaitReason};
+pub use kept::Kept;
+pub use permit::Permit;
+pub use settings::{AppId, PoolId, PoolSettings, QueueBounds, Settings};
+pub use snapshot::{AppSnapshot, PoolSnapshot, Snapshot};

@@ -1,0 +1,152 @@
+//! What a call asks for, and what it may be told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{AppId, PoolId};
+
+/// One call's wish for a permit.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// The pool that the operation counts against.
+    pub pool: PoolId,
+    /// The app that calls.
+    pub app: AppId,
+    /// When waiting ends. No permit is given at this moment or later.
+    pub deadline: Instant,
+    /// Where in its app's queue the call stands if it must wait.
+    pub place: Place,
+    /// Not to be sent before this moment: until then the call waits without a permit, and others go on.
+    pub not_before: Option<Instant>,
+}
+
+/// Where a call stands in its app's queue.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// Behind all who asked before: a call that asks for the first time.
+    Back,
+    /// Where it stood when it first asked, so before all who came later: a call that asks again.
+    Front(Ticket),
+}
+
+/// A call's place in line, given when it first asked; see [`Place::Front`].
+///
+/// Comes from [`Permit::refused`](crate::Permit::refused), and then remembers the moment that Zuora
+/// named: asking with it earlier means waiting until then. Or from
+/// [`Permit::ticket`](crate::Permit::ticket), for calls that are repeated for another reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    pub(crate) number: u64,
+    /// When the call first asked.
+    pub(crate) since: Instant,
+    pub(crate) not_before: Option<Instant>,
+}
+
+/// How Zuora refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Too many at the same time. The pool shrinks to what fitted; this call waits until `until`.
+    Concurrency {
+        /// When the refused call may be sent again.
+        until: Instant,
+    },
+    /// A window of the tenant is used up. Every pool pauses until `until`.
+    Rate {
+        /// When the window begins anew.
+        until: Instant,
+    },
+}
+
+impl Refused {
+    pub(crate) fn until(self) -> Instant {
+        match self {
+            Self::Concurrency { until } | Self::Rate { until } => until,
+        }
+    }
+}
+
+/// Why a call had to wait for its permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// All permits that may be used were taken, or it was another's turn.
+    Capacity,
+    /// Zuora had said to wait.
+    Cooldown,
+}
+
+impl WaitReason {
+    /// Returns the word for headers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Capacity => "capacity",
+            Self::Cooldown => "cooldown",
+        }
+    }
+}
+
+/// Why a call was turned away before Zuora saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Shed {
+    /// As many calls wait as may wait.
+    #[error("the queue is full")]
+    QueueFull {
+        /// The predicted wait: whole seconds, 1 to 30.
+        retry_after: Duration,
+    },
+    /// As many bytes of request bodies are kept as may be kept.
+    #[error("the queue holds as many bytes as it may")]
+    QueueBytes {
+        /// The predicted wait: whole seconds, 1 to 30.
+        retry_after: Duration,
+    },
+    /// The deadline came before a permit.
+    #[error("no permit came before the deadline")]
+    QueueTimeout {
+        /// The predicted wait: whole seconds, 1 to 30.
+        retry_after: Duration,
+    },
+    /// Zuora named a moment that is not before the deadline.
+    #[error("the deadline comes before the moment that Zuora named")]
+    Cooldown {
+        /// The moment; earlier calls are in vain.
+        until: Instant,
+    },
+    /// The measured wait clearly exceeds the deadline, so waiting would only fill the queue.
+    #[error("the wait would be clearly longer than the deadline allows")]
+    Hopeless {
+        /// The predicted wait: whole seconds, 1 to 30.
+        retry_after: Duration,
+    },
+}
+
+impl Shed {
+    /// Returns the word for metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull { .. } => "queue-full",
+            Self::QueueBytes { .. } => "queue-bytes",
+            Self::QueueTimeout { .. } => "queue-timeout",
+            Self::Cooldown { .. } => "cooldown",
+            Self::Hopeless { .. } => "deadline",
+        }
+    }
+
+    /// Returns how long to wait before asking again, seen from `now`: whole seconds, at least one.
+    pub fn retry_after(self, now: Instant) -> Duration {
+        match self {
+            Self::QueueFull { retry_after }
+            | Self::QueueBytes { retry_after }
+            | Self::QueueTimeout { retry_after }
+            | Self::Hopeless { retry_after } => retry_after,
+            Self::Cooldown { until } => {
+                whole_seconds(until.saturating_duration_since(now)).max(Duration::from_secs(1))
+            }
+        }
+    }
+}
+
+/// Rounds up: a caller that comes back early waits a second time.
+pub(crate) fn whole_seconds(wait: Duration) -> Duration {
+    Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}

@@ -1,0 +1,72 @@
+//! The right to have one request at Zuora now.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pool::{End, Grant};
+use crate::{Admission, Refused, Ticket, WaitReason};
+
+/// The right to have one request at Zuora now. Dropping it means that Zuora is done with the request:
+/// the permit goes to the next in turn.
+#[must_use = "the next in turn goes as soon as the permit is dropped"]
+pub struct Permit {
+    admission: Arc<Admission>,
+    grant: Grant,
+    is_back: bool,
+}
+
+impl Permit {
+    pub(crate) fn new(admission: Arc<Admission>, grant: Grant) -> Self {
+        Self { admission, grant, is_back: false }
+    }
+
+    /// Returns how long the call waited for this permit; zero if it did not.
+    pub fn waited(&self) -> Duration {
+        self.grant.waited
+    }
+
+    /// Returns why it waited, or `None` if it did not.
+    pub fn reason(&self) -> Option<WaitReason> {
+        self.grant.reason
+    }
+
+    /// Returns the call's place in line, for asking again in a call that is to be repeated for
+    /// another reason than a refusal. After a refusal, take the one from [`refused`](Self::refused).
+    pub fn ticket(&self) -> Ticket {
+        self.grant.ticket
+    }
+
+    /// Gives the permit back after Zuora refused the request, and returns the place in line to ask
+    /// again with. With it the call waits until the moment that the refusal named, or is told at
+    /// once that its deadline comes first.
+    ///
+    /// A refusal under concurrency lowers the pool's capacity to what demonstrably fitted; one under
+    /// a rate pauses every pool of the tenant.
+    pub fn refused(mut self, kind: Refused) -> Ticket {
+        self.is_back = true;
+        self.admission.give_back(&self.grant, End::Refused(kind));
+        Ticket { not_before: Some(kind.until()), ..self.grant.ticket }
+    }
+
+    /// Tells what Zuora said it allows in this pool (`Concurrency-Limit-Limit`; Zuora: concurrent
+    /// request limits guide). The pool follows at once, down and up, never above the configured
+    /// ceiling.
+    pub fn observe_limit(&self, limit: u32) {
+        self.admission.observe_limit(self.grant.pool, limit);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.is_back {
+            self.admission.give_back(&self.grant, End::Done);
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}

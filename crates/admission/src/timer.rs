@@ -1,0 +1,46 @@
+//! The timer of a pool: a task that runs only while somebody waits for a moment.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::Notify;
+use tokio::time;
+
+use crate::{Admission, PoolId};
+
+/// Wakes a pool at the moments when a waiting call may go with nothing else happening.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    admission: Weak<Admission>,
+    pool: PoolId,
+    nudge: Arc<Notify>,
+    finished: bool,
+}
+
+impl Timer {
+    pub(crate) fn new(admission: &Arc<Admission>, pool: PoolId, nudge: Arc<Notify>) -> Self {
+        Self { admission: Arc::downgrade(admission), pool, nudge, finished: false }
+    }
+
+    /// Runs until there is no such moment, or no [`Admission`] any more.
+    pub(crate) async fn run(mut self) {
+        while let Some(event) = self.admission.upgrade().and_then(|it| it.tend(self.pool)) {
+            tokio::select! {
+                biased;
+                () = self.nudge.notified() => {}
+                () = time::sleep_until(event) => {}
+            }
+        }
+        self.finished = true;
+    }
+}
+
+impl Drop for Timer {
+    /// The runtime may end before the pool does; then the next decision starts another timer.
+    fn drop(&mut self) {
+        if !self.finished
+            && let Some(admission) = self.admission.upgrade()
+        {
+            admission.lose_timer(self.pool);
+        }
+    }
+}
