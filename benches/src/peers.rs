@@ -1,0 +1,355 @@
+//! The proxies that are compared, each told to do the same: give every request the tenant's
+//! `Authorization` instead of its own, and a fresh `Zuora-Track-Id`.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::{
+    client,
+    process::{self, Running},
+};
+
+/// The gateway's configuration, with places to fill in.
+const CONFIG: &str = include_str!("gateway.yaml");
+
+/// Where the gateway is when it was built from this workspace.
+const RELEASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/zuora-gateway");
+
+/// How long a gateway may take from its first answer to having a token.
+const READY: Duration = Duration::from_secs(10);
+
+/// One proxy to be measured, not yet running.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// nginx with one worker. It has no queue.
+    Nginx,
+    /// HAProxy with one thread.
+    HaProxy,
+    /// Our gateway.
+    Gateway(Gateway),
+}
+
+/// How to start our gateway, or any build or way of running it.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// What it is called in tables.
+    pub name: String,
+    /// The words of its command; `{config}` becomes the path of its configuration.
+    pub command: Vec<String>,
+    /// Its configuration; see `gateway.yaml` for the places that are filled in.
+    pub config: String,
+}
+
+/// Where a proxy finds what it needs.
+#[derive(Clone, Debug)]
+pub struct Surroundings<'a> {
+    /// What it forwards to.
+    pub upstream: SocketAddr,
+    /// How many requests may be at the upstream at once; `None`: more than there will be.
+    pub limit: Option<u32>,
+    /// The names of the apps that may call our gateway.
+    pub apps: &'a [&'a str],
+    /// The core to pin it to.
+    pub core: Option<&'a str>,
+    /// A folder for its files.
+    pub dir: &'a Path,
+}
+
+/// A proxy that runs and accepts connections. Dropping it ends it.
+#[derive(Debug)]
+pub struct Peer {
+    /// What it is called in tables.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    running: Running,
+}
+
+/// What an app of that name sends as `Authorization`.
+#[must_use]
+pub fn authorization(app: &str) -> String {
+    format!("Bearer {}", secret(app))
+}
+
+fn secret(app: &str) -> String {
+    format!("{app}-secret-0123456789abcdef0123456789abcdef")
+}
+
+impl Gateway {
+    /// Reads `[NAME=]COMMAND`: a binary, which is run as `BINARY run --config {config}`, or
+    /// a whole command with `{config}` in it. Without a name it is called `zuora-gateway`.
+    ///
+    /// # Errors
+    /// When the binary does not exist.
+    pub fn read(text: &str, config: &str) -> Result<Self> {
+        let (name, command) = match text.split_once('=') {
+            Some((name, command)) if !name.contains([' ', '/']) => (name, command),
+            _ => ("zuora-gateway", text),
+        };
+        let mut command: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+        let binary = command.first().context("an empty command")?;
+        if binary.contains('/') {
+            ensure!(
+                Path::new(binary).is_file(),
+                "there is no {binary}: build it with `cargo build --release -p gateway`"
+            );
+        }
+        if !command.iter().any(|word| word.contains("{config}")) {
+            command.extend(["run", "--config", "{config}"].map(str::to_owned));
+        }
+        Ok(Self { name: name.to_owned(), command, config: config.to_owned() })
+    }
+
+    /// Those that were asked for, or the release build of this workspace when none was.
+    /// `config` is a file that replaces our own configuration for measurements.
+    ///
+    /// # Errors
+    /// When a binary or the file does not exist.
+    pub fn all(commands: &[String], config: Option<&PathBuf>) -> Result<Vec<Self>> {
+        let config = match config {
+            Some(file) => fs::read_to_string(file).with_context(|| file.display().to_string())?,
+            None => CONFIG.to_owned(),
+        };
+        if commands.is_empty() {
+            return Ok(vec![Self::read(RELEASE, &config)?]);
+        }
+        commands.iter().map(|command| Self::read(command, &config)).collect()
+    }
+
+    fn start(&self, around: &Surroundings<'_>) -> Result<(Running, SocketAddr)> {
+        let (address, admin) = (process::free_address()?, process::free_address()?);
+        let dir = around.dir.join(self.name.replace([' ', '/'], "-"));
+        fs::create_dir_all(&dir)?;
+        let mut apps = String::new();
+        for (number, app) in around.apps.iter().enumerate() {
+            let id = format!("00000000-0000-4000-8000-{number:012}");
+            let secret = secret(app);
+            writeln!(apps, "  {app}: {{tenant: bench, client_id: {id}, secret: {secret}}}")?;
+        }
+        let config = self
+            .config
+            .replace("{listen}", &address.to_string())
+            .replace("{admin}", &admin.to_string())
+            .replace("{upstream}", &around.upstream.to_string())
+            .replace("{limit}", &around.limit.unwrap_or(100_000).to_string())
+            .replace("{state_dir}", &dir.join("state").display().to_string())
+            .replace("{apps}", apps.trim_end());
+        let file = dir.join("gateway.yaml");
+        fs::write(&file, config)?;
+
+        let fill = |word: &String| word.replace("{config}", &file.display().to_string());
+        let command: Vec<String> = self.command.iter().map(fill).collect();
+        let mut running = Running::start(&self.name, around.core, &command, &dir)?;
+        running.wait_for_port(address)?;
+        Ok((running, address))
+    }
+}
+
+impl Kind {
+    /// What it is called in tables.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Nginx => "nginx, 1 worker",
+            Self::HaProxy => "HAProxy, 1 thread",
+            Self::Gateway(gateway) => &gateway.name,
+        }
+    }
+
+    /// Starts it and waits until it answers a request with 200.
+    ///
+    /// # Errors
+    /// With what it printed, when it does not start or does not answer.
+    pub fn start(&self, around: &Surroundings<'_>) -> Result<Peer> {
+        let (running, address) = match self {
+            Self::Nginx => nginx(around)?,
+            Self::HaProxy => haproxy(around)?,
+            Self::Gateway(gateway) => gateway.start(around)?,
+        };
+        let peer = Peer { name: self.name().to_owned(), address, running };
+        peer.wait_until_it_answers(&authorization(around.apps[0]))?;
+        Ok(peer)
+    }
+}
+
+impl Peer {
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+
+    /// Checks on nginx as upstream that it does the job which is compared: another
+    /// `Authorization`, a track id that is never the same, and connections kept.
+    ///
+    /// # Errors
+    /// With what arrived at the upstream.
+    pub fn check(&self, own: &str) -> Result<()> {
+        let (_, first) = client::get(self.address, "/v1/echo", own)?;
+        let (_, second) = client::get(self.address, "/v1/echo", own)?;
+        for answer in [&first, &second] {
+            let is_empty = |name: &str| answer.contains(&format!(r#""{name}":"""#));
+            let own = own.trim_start_matches("Bearer ");
+            ensure!(
+                !is_empty("authorization") && !answer.contains(own) && !is_empty("track_id"),
+                "{} does not do the job: {answer}",
+                self.name
+            );
+        }
+        let track_id =
+            |answer: &str| answer.split(r#""track_id":""#).nth(1).map(|rest| rest[..20].to_owned());
+        let full = |answer: &str| answer.split(r#""reused""#).next().map(str::to_owned);
+        ensure!(
+            track_id(&first).is_some() && full(&first) != full(&second),
+            "{} sends the same track id twice: {first} {second}",
+            self.name
+        );
+        ensure!(
+            !second.contains(r#""reused":"1""#),
+            "{} opens a connection per request: {second}",
+            self.name
+        );
+        Ok(())
+    }
+
+    fn wait_until_it_answers(&self, authorization: &str) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        loop {
+            match client::get(self.address, "/v1/accounts/A00000001", authorization) {
+                Ok((StatusCode::OK, _)) => return Ok(()),
+                Ok(_) | Err(_) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                Ok((status, body)) => {
+                    bail!("{} answers {status} {body}\n{}", self.name, self.running.log())
+                }
+                Err(error) => return Err(error.context(self.running.log())),
+            }
+        }
+    }
+}
+
+fn nginx(around: &Surroundings<'_>) -> Result<(Running, SocketAddr)> {
+    let address = process::free_address()?;
+    let upstream = around.upstream;
+    let config = format!(
+        r#"
+daemon off; master_process off; worker_processes 1; pid peer.pid; error_log stderr error;
+events {{ worker_connections 20000; }}
+http {{
+    access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
+    client_body_temp_path peer-body; proxy_temp_path peer-proxy;
+    fastcgi_temp_path peer-1; uwsgi_temp_path peer-2; scgi_temp_path peer-3;
+    client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;
+    upstream tenant {{
+        server {upstream}; keepalive 256; keepalive_requests 1000000000; keepalive_timeout 600s;
+    }}
+    server {{
+        listen {address} backlog=8192;
+        location / {{
+            proxy_pass http://tenant;
+            proxy_http_version 1.1;
+            proxy_read_timeout 600s;
+            proxy_set_header Connection "";
+            proxy_set_header Authorization "Bearer 0123456789abcdef0123456789abcdef";
+            proxy_set_header Zuora-Track-Id "bench-$request_id";
+        }}
+    }}
+}}
+"#
+    );
+    let dir = around.dir.display().to_string();
+    let words = ["-e", "stderr", "-p", &dir, "-c"];
+    start_tool("nginx", &words, "nginx.conf", &config, around).and_then(|mut running| {
+        running.wait_for_port(address)?;
+        Ok((running, address))
+    })
+}
+
+fn haproxy(around: &Surroundings<'_>) -> Result<(Running, SocketAddr)> {
+    let address = process::free_address()?;
+    let upstream = around.upstream;
+    let limit = around.limit.map(|limit| format!("maxconn {limit}")).unwrap_or_default();
+    let config = format!(
+        r#"
+global
+    nbthread 1
+    maxconn 9000
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 600s
+    timeout server 600s
+    timeout queue 600s
+    http-reuse always
+frontend apps
+    bind {address} backlog 8192
+    http-request set-header Authorization "Bearer 0123456789abcdef0123456789abcdef"
+    http-request set-header Zuora-Track-Id bench-%[uuid()]
+    default_backend tenant
+backend tenant
+    server tenant {upstream} {limit}
+"#
+    );
+    start_tool("haproxy", &["-db", "-f"], "haproxy.cfg", &config, around).and_then(|mut running| {
+        running.wait_for_port(address)?;
+        Ok((running, address))
+    })
+}
+
+fn start_tool(
+    tool: &str,
+    words: &[&str],
+    file: &str,
+    config: &str,
+    around: &Surroundings<'_>,
+) -> Result<Running> {
+    let program = process::find(tool)
+        .with_context(|| format!("{tool} is missing: run `make bench-tools`"))?;
+    let file = around.dir.join(file);
+    fs::write(&file, config)?;
+    let mut command = vec![program.display().to_string()];
+    command.extend(words.iter().map(ToString::to_string));
+    command.push(file.display().to_string());
+    Running::start(tool, around.core, &command, around.dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_binary_alone_is_run_with_our_configuration() {
+        let gateway = Gateway::read("/bin/sh", CONFIG).unwrap();
+
+        assert_eq!(gateway.name, "zuora-gateway");
+        assert_eq!(gateway.command, ["/bin/sh", "run", "--config", "{config}"]);
+    }
+
+    #[test]
+    fn a_whole_command_is_run_as_it_stands() {
+        let text = "one-thread=env THREADS=1 /bin/sh run --config {config} --quiet";
+        let gateway = Gateway::read(text, CONFIG).unwrap();
+
+        assert_eq!(gateway.name, "one-thread");
+        assert_eq!(gateway.command[..2], ["env", "THREADS=1"]);
+        assert_eq!(gateway.command.len(), 7);
+    }
+
+    #[test]
+    fn a_missing_binary_names_the_command_that_builds_it() {
+        let error = Gateway::read("ours=/no/such/file", CONFIG).unwrap_err().to_string();
+
+        assert!(error.contains("cargo build --release"), "{error}");
+    }
+}
