@@ -14,12 +14,14 @@
 //! The facts come from Zuora's public documents: the rate limits, error handling, error codes,
 //! asynchronous and idempotent requests guides, and the OpenAPI description.
 
+pub mod answer;
 pub mod concurrency;
 pub mod operation;
-
+pub mod target;
 pub mod track_id;
 
+pub use answer::{ANSWER_LOOK, Refusal, RefusalKind, Verdict, judge, judge_needs_body};
 pub use concurrency::Concurrency;
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
-
+pub use target::{BadTarget, Pattern, PatternError, Policy, Target};
 pub use track_id::{TrackId, TrackIdError};

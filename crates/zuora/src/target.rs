@@ -1,0 +1,147 @@
+//! What policy reads of a request's path, and whether it permits it.
+//!
+//! A path can be read in more than one way: `%2F` as a slash or as a character of a key, `//` as one
+//! slash or two, `;v=1` as part of a name or as nothing. Which reading Zuora's servers choose is
+//! theirs to know. The path is sent as it came, so nothing is repaired here. Instead, what can only
+//! be meant to deceive is refused ([`Target::read`]), and what remains must be permitted under
+//! **every** reading ([`Policy::permits`]).
+
+mod pattern;
+mod readings;
+
+#[cfg(test)]
+mod tests;
+
+use http::Method;
+use percent_encoding::percent_decode_str;
+
+pub use pattern::{Pattern, PatternError};
+
+use readings::readings;
+
+/// A path that can be judged: none of its readings climbs, hides, or breaks off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The path without its query.
+    path: &'a str,
+}
+
+/// Why a path is refused, whoever asks. `Display` says it in words meant for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    #[error("the path does not begin with a slash")]
+    NotAbsolute,
+    #[error("the path has a character that must be percent-encoded, byte 0x{0:02x}")]
+    RawByte(u8),
+    #[error("the path has a `%` that two hexadecimal digits do not follow")]
+    BrokenEncoding,
+    #[error("the path is percent-encoded twice")]
+    EncodedTwice,
+    #[error("the path has an encoded control character, byte 0x{0:02x}")]
+    Control(u8),
+    #[error("the path has a backslash")]
+    Backslash,
+    #[error("the path is not UTF-8 when decoded")]
+    NotUtf8,
+    #[error("the path has a `.` or `..` segment")]
+    DotSegment,
+}
+
+impl<'a> Target<'a> {
+    /// Reads a raw path, as it stands in the request line. A query behind it is not read.
+    pub fn read(raw: &'a str) -> Result<Self, BadTarget> {
+        let path = &raw[..memchr::memchr(b'?', raw.as_bytes()).unwrap_or(raw.len())];
+        if !path.starts_with('/') {
+            return Err(BadTarget::NotAbsolute);
+        }
+        path.bytes().try_for_each(check_raw)?;
+        if path.contains('%') {
+            check_encoding(path)?;
+        } else {
+            check_segments(path)?;
+        }
+        Ok(Self { path })
+    }
+
+    /// The raw path, without its query.
+    pub fn path(&self) -> &'a str {
+        self.path
+    }
+}
+
+/// What an app may call. Empty, it permits everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// One of these must match every reading; none at all means that everything is allowed.
+    pub allow: Vec<Pattern>,
+    /// None of these may match any reading, in any letter case. Wins over `allow`.
+    pub deny: Vec<Pattern>,
+}
+
+impl Policy {
+    /// Whether the call is permitted. HEAD is judged as GET too: what denies one denies both, what
+    /// allows GET allows HEAD. `/rest/v1/…` is `/v1/…`; `/v1/async/X` needs both itself and `/v1/X`
+    /// to be permitted.
+    pub fn permits(&self, method: &Method, target: &Target<'_>) -> bool {
+        if self.allow.is_empty() && self.deny.is_empty() {
+            return true;
+        }
+        let readings = readings(target.path);
+        let denied = |path: &readings::Reading<'_>| {
+            self.deny.iter().any(|pattern| pattern.matches_in_any_case(method, path))
+        };
+        let allowed = |path: &readings::Reading<'_>| {
+            self.allow.is_empty() || self.allow.iter().any(|pattern| pattern.matches(method, path))
+        };
+        readings.iter().all(|path| allowed(path) && !denied(path))
+    }
+}
+
+fn check_raw(byte: u8) -> Result<(), BadTarget> {
+    match byte {
+        b'\\' => Err(BadTarget::Backslash),
+        b'#' | 0..=b' ' | 0x7f.. => Err(BadTarget::RawByte(byte)),
+        _ => Ok(()),
+    }
+}
+
+/// Everything that percent-encoding can hide.
+fn check_encoding(path: &str) -> Result<(), BadTarget> {
+    if !encodings_are_whole(path.as_bytes()) {
+        return Err(BadTarget::BrokenEncoding);
+    }
+    // Overlong forms of dots and slashes are not UTF-8.
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| BadTarget::NotUtf8)?;
+    for byte in decoded.bytes() {
+        match byte {
+            b'\\' => return Err(BadTarget::Backslash),
+            _ if byte.is_ascii_control() => return Err(BadTarget::Control(byte)),
+            _ => {}
+        }
+    }
+    if has_encoding(decoded.as_bytes()) {
+        return Err(BadTarget::EncodedTwice);
+    }
+    check_segments(&decoded)
+}
+
+/// Refuses dot segments, also those that appear once `;parameters` or outer spaces are taken off.
+fn check_segments(path: &str) -> Result<(), BadTarget> {
+    let is_dots = |segment: &str| {
+        let name = segment.split(';').next().unwrap_or(segment);
+        matches!(name.trim(), "." | "..")
+    };
+    if path.split('/').any(is_dots) { Err(BadTarget::DotSegment) } else { Ok(()) }
+}
+
+fn encodings_are_whole(path: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', path).all(|at| is_encoding(&path[at..]))
+}
+
+fn has_encoding(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', text).any(|at| is_encoding(&text[at..]))
+}
+
+fn is_encoding(text: &[u8]) -> bool {
+    matches!(text, [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}

@@ -1,0 +1,191 @@
+//! The patterns of `allow` and `deny`: `GET /v1/accounts/*`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use http::Method;
+
+/// The methods a pattern may name; others are more likely a slip than a wish.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
+/// A method and a path with wildcards.
+///
+/// The method may be `*`. In the path, `*` stands for any characters within one segment, at least
+/// one where it is the whole segment, and `**` as the last segment for any number of segments, none
+/// included. Segments are compared after decoding, so a pattern is written in plain characters.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// `None` for every method.
+    method: Option<Method>,
+    segments: Vec<Box<str>>,
+    /// Whether `**` ends the pattern.
+    open_ended: bool,
+}
+
+/// What is wrong with a pattern, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("a pattern is a method and a path, like `GET /v1/accounts/*`; `{0}` is not")]
+    Shape(String),
+    #[error(
+        "`{0}` is not a method; write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or `*` for all"
+    )]
+    Method(String),
+    #[error("the path `{0}` of a pattern begins with a slash")]
+    NotAbsolute(String),
+    #[error("the path `{0}` has an empty segment")]
+    EmptySegment(String),
+    #[error("the path `{0}` has a `.` or `..` segment, and no call with one is ever sent")]
+    DotSegment(String),
+    #[error("`**` is a segment of its own, and the last one, in `{0}`; `*` stands for one segment")]
+    DoubleStar(String),
+    #[error(
+        "a pattern has no `{1}`, in `{0}`; paths are compared decoded, without query and `;` parameters"
+    )]
+    Character(String, char),
+    #[error("`{0}` has a parameter in braces; write `*` for a segment")]
+    Braces(String),
+}
+
+impl Pattern {
+    /// Reads a pattern as it is written in the configuration.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let mut words = text.split_whitespace();
+        let (Some(method), Some(path), None) = (words.next(), words.next(), words.next()) else {
+            return Err(PatternError::Shape(text.to_owned()));
+        };
+        let method = parse_method(method)?;
+        let (segments, open_ended) = parse_path(path)?;
+        Ok(Self { method, segments, open_ended })
+    }
+
+    pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        self.matches_by(method, path, |a, b| a == b)
+    }
+
+    pub(super) fn matches_in_any_case(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        self.matches_by(method, path, |a, b| a.eq_ignore_ascii_case(&b))
+    }
+
+    fn matches_by(&self, method: &Method, path: &[Cow<'_, str>], same: fn(u8, u8) -> bool) -> bool {
+        let fits = if self.open_ended {
+            path.len() >= self.segments.len()
+        } else {
+            path.len() == self.segments.len()
+        };
+        fits && self.covers(method)
+            && self.segments.iter().zip(path).all(|(glob, segment)| {
+                // A whole segment is one that is there.
+                (&**glob != "*" || !segment.is_empty())
+                    && segment_matches(glob.as_bytes(), segment.as_bytes(), same)
+            })
+    }
+
+    fn covers(&self, method: &Method) -> bool {
+        match &self.method {
+            None => true,
+            Some(own) => own == method || (own == Method::GET && method == Method::HEAD),
+        }
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.method.as_ref().map_or("*", Method::as_str))?;
+        let last = self.open_ended.then_some("**");
+        if self.segments.is_empty() && last.is_none() {
+            return f.write_str("/");
+        }
+        self.segments
+            .iter()
+            .map(|segment| &**segment)
+            .chain(last)
+            .try_for_each(|s| write!(f, "/{s}"))
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+fn parse_method(text: &str) -> Result<Option<Method>, PatternError> {
+    if text == "*" {
+        return Ok(None);
+    }
+    let found = METHODS.into_iter().find(|method| method.as_str() == text);
+    found.map(Some).ok_or_else(|| PatternError::Method(text.to_owned()))
+}
+
+fn parse_path(path: &str) -> Result<(Vec<Box<str>>, bool), PatternError> {
+    let text = || path.to_owned();
+    let rest = path.strip_prefix('/').ok_or_else(|| PatternError::NotAbsolute(text()))?;
+    if let Some(c) =
+        path.chars().find(|c| matches!(c, '%' | ';' | '?' | '#' | '\\') || c.is_control())
+    {
+        return Err(PatternError::Character(text(), c));
+    }
+    if path.contains(['{', '}']) {
+        return Err(PatternError::Braces(text()));
+    }
+    // A slash at the end changes nothing, as in the paths that are judged.
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let mut segments: Vec<&str> =
+        if rest.is_empty() { Vec::new() } else { rest.split('/').collect() };
+    let open_ended = segments.pop_if(|last| *last == "**").is_some();
+    for segment in &segments {
+        match *segment {
+            "" => return Err(PatternError::EmptySegment(text())),
+            "." | ".." => return Err(PatternError::DotSegment(text())),
+            segment if segment.contains("**") => return Err(PatternError::DoubleStar(text())),
+            _ => {}
+        }
+    }
+    if let ["rest", "v1", ..] = segments.as_slice() {
+        segments.remove(0);
+    }
+    Ok((segments.into_iter().map(Box::from).collect(), open_ended))
+}
+
+/// Matches `*` greedily, going back only to the last star: enough for any number of them.
+fn segment_matches(glob: &[u8], segment: &[u8], same: fn(u8, u8) -> bool) -> bool {
+    let (mut at, mut seen) = (0, 0);
+    let mut last_star = None;
+    while seen < segment.len() {
+        match glob.get(at) {
+            Some(b'*') => {
+                last_star = Some((at + 1, seen));
+                at += 1;
+            }
+            Some(&byte) if same(byte, segment[seen]) => {
+                at += 1;
+                seen += 1;
+            }
+            _ => {
+                let Some((after_star, taken)) = last_star else { return false };
+                last_star = Some((after_star, taken + 1));
+                at = after_star;
+                seen = taken + 1;
+            }
+        }
+    }
+    glob[at..].iter().all(|byte| *byte == b'*')
+}
