@@ -12,12 +12,23 @@
 //! to be checked is checked by whoever opens it.
 
 mod config;
+mod environment;
+mod file;
+mod load;
 mod problem;
+mod reading;
+mod resolve;
+mod scalar;
+mod schema;
 mod secret;
+mod yaml;
 
 pub use config::{
     Admin, App, AppSecret, BaseUrl, Concurrency, Config, Credentials, InvalidTrackId, Listen, Log,
     LogFormat, LogLevel, Pattern, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy, ValidTrackId,
 };
+pub use environment::{Environment, ProcessEnvironment};
+pub use load::{load, parse};
 pub use problem::{Place, Problem, Problems};
+pub use schema::schema;
 pub use secret::Secret;

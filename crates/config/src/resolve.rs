@@ -1,0 +1,299 @@
+//! From the file as written to the configuration as used: one function per
+//! section, and the checks that concern more than one value.
+//!
+//! A part that is `None` was told already. Every part is looked at before the
+//! first `?`, so that nothing stays untold.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::Hash;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+
+use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
+use crate::scalar::{Count, KNOWN_LIMITS, Text, Uuid};
+use crate::{
+    Admin, App, AppSecret, Concurrency, Config, Credentials, Listen, Log, Pattern, Queue, Retry,
+    Tenant, Timeouts, Tls, TrackIdPolicy, file,
+};
+
+/// The configuration that `file` means. `None` or not, what was told since is
+/// what counts.
+pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Config> {
+    tell_one_address(&file.listen, &file.admin, reading);
+    tell_anonymous_from_afar(&file, reading);
+    if file.state_dir.value.0.exists() && !file.state_dir.value.0.is_dir() {
+        reading.tell_at(&file.state_dir, "there is a file of this name, not a directory");
+    }
+
+    let listen = listen(file.listen);
+    let admin = admin(file.admin, reading);
+    let tenants = file.tenants.0.map(|tenants| all_tenants(tenants, reading));
+    let apps = file.apps.0.map(|apps| all_apps(apps, tenants.as_ref(), reading));
+    let anonymous = file.anonymous.value.as_ref().zip(apps.as_ref());
+    let anonymous = anonymous.map(|(name, apps)| find(name, "app", &apps.names, reading));
+
+    Some(Config {
+        listen: listen?,
+        admin,
+        signing_key: file.signing_key.value.map(|at| at.value.0),
+        state_dir: file.state_dir.value.0.components().collect(),
+        tenants: tenants?.values?,
+        apps: apps?.values?,
+        anonymous: match anonymous {
+            Some(found) => Some(found?),
+            None => None,
+        },
+        log: Log { format: file.log.format.value, level: file.log.level.value },
+    })
+}
+
+/// Things with names: the names of all, and the things if all could be read.
+struct All<T> {
+    names: Vec<String>,
+    values: Option<Vec<T>>,
+}
+
+fn listen(file: file::Listen) -> Option<Listen> {
+    let tls = match file.tls.value {
+        None => None,
+        Some(file::Tls { certificate, key }) => {
+            Some(Tls { certificate: certificate.0?.value.0, key: key.0?.value.0 })
+        }
+    };
+    Some(Listen {
+        address: file.address.value,
+        tls,
+        max_connections: size(file.max_connections.value),
+    })
+}
+
+fn admin(file: file::Admin, reading: &mut Reading<'_>) -> Admin {
+    if !file.token.written && !file.address.value.ip().is_loopback() {
+        let message = "`admin.token` is needed, because this is not a loopback address";
+        reading.tell_at(&file.address, message);
+    }
+    Admin { address: file.address.value, token: file.token.value.map(|at| at.value) }
+}
+
+fn all_tenants(
+    tenants: Named<crate::scalar::TenantName, file::Tenant>,
+    reading: &mut Reading<'_>,
+) -> All<Tenant> {
+    if tenants.entries.is_empty() {
+        reading.tell_at(&tenants.at, "at least one tenant is needed");
+    }
+    let names = names(&tenants.entries);
+    let read = |Entry { name, value }| tenant(&name, value?, reading);
+    let values: Vec<_> = tenants.entries.into_iter().map(read).collect();
+    All { names, values: values.into_iter().collect() }
+}
+
+fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> Option<Tenant> {
+    let entities = entities(file.entities, reading);
+    let concurrency = concurrency(file.concurrency, reading);
+    if file.retry.replay_buffer.value.0 > file.queue.max_bytes.value.0 {
+        let message = "must be at most `queue.max_bytes`, out of which it is taken";
+        reading.tell_at(&file.retry.replay_buffer, message);
+    }
+    let oauth = file.credentials.0?.oauth.0?;
+    Some(Tenant {
+        name: name.value.as_str().into(),
+        base_url: file.base_url.0?.value,
+        ca_certificate: file.ca_certificate.value.map(|at| at.value.0),
+        credentials: Credentials::OAuth {
+            client_id: oauth.client_id.0?.value.0,
+            client_secret: oauth.client_secret.0?.value,
+        },
+        entities,
+        concurrency,
+        queue: Queue {
+            max_requests: size(file.queue.max_requests.value),
+            max_bytes: file.queue.max_bytes.value.0,
+            timeout: file.queue.timeout.value,
+        },
+        retry: Retry {
+            attempts: file.retry.attempts.value.0,
+            replay_buffer: file.retry.replay_buffer.value.0,
+        },
+        timeouts: Timeouts {
+            connect: file.timeouts.connect.value,
+            response: file.timeouts.response.value,
+        },
+        track_id: TrackIdPolicy {
+            valid: file.track_id.valid.value,
+            invalid: file.track_id.invalid.value,
+        },
+    })
+}
+
+fn entities(file: Optional<Vec<At<Uuid>>>, reading: &mut Reading<'_>) -> Vec<Arc<str>> {
+    let mut seen = HashSet::new();
+    let mut entities = Vec::new();
+    for entity in file.value.unwrap_or_default() {
+        if !seen.insert(entity.value.0.to_ascii_lowercase()) {
+            reading.tell_at(&entity, "this entity is in the list already");
+        }
+        entities.push(entity.value.0.into());
+    }
+    entities
+}
+
+fn concurrency(file: file::Concurrency, reading: &mut Reading<'_>) -> Concurrency {
+    let known = KNOWN_LIMITS
+        .into_iter()
+        .filter_map(|(name, limit)| Some((Arc::from(name), limit.try_into().ok()?)));
+    let mut limits: BTreeMap<Arc<str>, _> = known.collect();
+    let written = file.limits.value.map(|limits| limits.entries).unwrap_or_default();
+    for Entry { name, value } in written {
+        if let Some(limit) = value {
+            limits.insert(name.value.into(), limit.value.0);
+        }
+    }
+    let headroom = file.headroom.value.0;
+    for (name, limit) in limits.iter().filter(|(_, limit)| limit.get() <= headroom) {
+        let message = format!(
+            "must leave at least 1 of each limit, but {headroom} of the {limit} of `{name}` \
+             leaves none"
+        );
+        reading.tell_at(&file.headroom, message);
+    }
+    Concurrency { limits, headroom }
+}
+
+fn all_apps(
+    apps: Named<crate::scalar::AppName, file::App>,
+    tenants: Option<&All<Tenant>>,
+    reading: &mut Reading<'_>,
+) -> All<App> {
+    if apps.entries.is_empty() {
+        reading.tell_at(&apps.at, "at least one app is needed");
+    }
+    tell_shared_credentials(&apps.entries, reading);
+    let names = names(&apps.entries);
+    let read = |Entry { name, value }| app(&name, value?, tenants, reading);
+    let values: Vec<_> = apps.entries.into_iter().map(read).collect();
+    All { names, values: values.into_iter().collect() }
+}
+
+fn app(
+    name: &At<String>,
+    file: file::App,
+    tenants: Option<&All<Tenant>>,
+    reading: &mut Reading<'_>,
+) -> Option<App> {
+    match (file.secret.written, file.secret_sha256.written) {
+        (false, false) => {
+            reading.tell_at(name, "one of the keys `secret` and `secret_sha256` is needed");
+        }
+        (true, true) => reading.tell_at(name, "write `secret` or `secret_sha256`, not both"),
+        _ => {}
+    }
+    let tenant = file.tenant.0.zip(tenants);
+    let tenant = tenant.and_then(|(name, all)| find(&name, "tenant", &all.names, reading));
+    let allow = match file.allow.value {
+        None => vec![Pattern { method: None, path: "/**".into() }],
+        Some(patterns) => {
+            if patterns.is_empty() {
+                let message = "an empty list would allow nothing; leave `allow` out to allow all";
+                reading.tell(name.place, &format!("{}.allow", name.path), message);
+            }
+            patterns.into_iter().map(|at| at.value).collect()
+        }
+    };
+    let plain = file.secret.value.map(|at| AppSecret::Plain(at.value));
+    let secret = plain.or(file.secret_sha256.value.map(|at| AppSecret::Sha256(at.value.0)));
+    Some(App {
+        name: name.value.as_str().into(),
+        tenant: tenant?,
+        client_id: file.client_id.0?.value.0,
+        secret: secret?,
+        queue_timeout: file.queue_timeout.value.map(|at| at.value),
+        allow,
+        deny: file.deny.value.unwrap_or_default().into_iter().map(|at| at.value).collect(),
+    })
+}
+
+/// Tells apps apart: by client id, and by secret, which alone is a credential
+/// too.
+fn tell_shared_credentials(apps: &[Entry<file::App>], reading: &mut Reading<'_>) {
+    let mut client_ids = HashMap::new();
+    let mut secrets = HashMap::new();
+    for Entry { name, value } in apps {
+        let Some(app) = value else { continue };
+        if let Some(id) = &app.client_id.0 {
+            let key = id.value.0.to_ascii_lowercase();
+            tell_shared(&mut client_ids, key, id, name, "client id", reading);
+        }
+        if let Some(secret) = &app.secret.value {
+            let digest = digest::digest(&digest::SHA256, secret.value.expose().as_bytes());
+            tell_shared(&mut secrets, digest.as_ref().to_vec(), secret, name, "secret", reading);
+        }
+        if let Some(secret) = &app.secret_sha256.value {
+            tell_shared(&mut secrets, secret.value.0.to_vec(), secret, name, "secret", reading);
+        }
+    }
+}
+
+fn tell_shared<'n, K: Eq + Hash, T>(
+    seen: &mut HashMap<K, &'n str>,
+    key: K,
+    at: &At<T>,
+    name: &'n At<String>,
+    what: &str,
+    reading: &mut Reading<'_>,
+) {
+    match seen.get(&key) {
+        // An app with both of `secret` and `secret_sha256` is told elsewhere.
+        Some(&first) if first != name.value => {
+            let message = format!("the apps `{first}` and `{}` have the same {what}", name.value);
+            reading.tell_at(at, message);
+        }
+        Some(_) => {}
+        None => {
+            seen.insert(key, &name.value);
+        }
+    }
+}
+
+/// One port cannot be listened on twice.
+fn tell_one_address(listen: &file::Listen, admin: &file::Admin, reading: &mut Reading<'_>) {
+    let address = admin.address.value;
+    if address == listen.address.value && address.port() != 0 {
+        reading.tell_at(&admin.address, "this is `listen.address` already: choose another port");
+    }
+}
+
+/// Whoever can connect would be the anonymous app.
+fn tell_anonymous_from_afar(file: &file::File, reading: &mut Reading<'_>) {
+    if let Some(anonymous) = &file.anonymous.value
+        && !file.listen.address.value.ip().is_loopback()
+    {
+        let message = "only allowed while `listen.address` is a loopback address";
+        reading.tell_at(anonymous, message);
+    }
+}
+
+/// The index of the thing called `name`.
+fn find(name: &At<Text>, kind: &str, all: &[String], reading: &mut Reading<'_>) -> Option<usize> {
+    let found = all.iter().position(|known| *known == name.value.0);
+    if found.is_none() {
+        let hint = match nearest(&name.value.0, all.iter().map(String::as_str)) {
+            Some(near) => format!(", did you mean `{near}`?"),
+            None if all.is_empty() => String::new(),
+            None => format!("; there is `{}`", all.join("`, `")),
+        };
+        reading.tell_at(name, format!("there is no {kind} of this name{hint}"));
+    }
+    found
+}
+
+fn names<T>(entries: &[Entry<T>]) -> Vec<String> {
+    entries.iter().map(|entry| entry.name.value.clone()).collect()
+}
+
+fn size<const MAX: u32>(Count(count): Count<MAX>) -> NonZeroUsize {
+    // Where a usize is smaller than the figure, more could not be counted.
+    NonZeroUsize::try_from(count).unwrap_or(NonZeroUsize::MAX)
+}
