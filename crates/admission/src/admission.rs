@@ -66,12 +66,11 @@ impl Admission {
     /// If `ask` names a pool or an app that this tenant's settings do not have.
     pub async fn admit(self: &Arc<Self>, ask: Ask) -> Result<Permit, Shed> {
         assert!(ask.app.index() < self.settings.apps.len(), "an app of another tenant's settings");
-        match self.decide(|state, now, outbox| state.ask(&ask, now, outbox))? {
-            Answer::Granted(grant) => Ok(Permit::new(Arc::clone(self), grant)),
-            Answer::Waits(spot, told) => {
-                Waiting { admission: self, pool: ask.pool, spot, told }.until(ask.deadline).await
-            }
-        }
+        let mut waiting = match self.decide(|state, now, outbox| state.ask(&ask, now, outbox))? {
+            Answer::Granted(grant) => return Ok(Permit::new(Arc::clone(self), grant)),
+            Answer::Waits(spot, told) => Waiting { admission: self, pool: ask.pool, spot, told },
+        };
+        waiting.until(ask.deadline).await
     }
 
     /// Counts `bytes` of a request body that is kept in memory for `app`.
@@ -239,20 +238,24 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    async fn until(mut self, deadline: Instant) -> Outcome {
+    async fn until(&mut self, deadline: Instant) -> Outcome {
         if let Ok(handle) = Handle::try_current() {
             self.admission.runtime.get_or_init(|| handle);
         }
         match time::timeout_at(deadline, &mut self.told).await {
-            Ok(Ok(outcome)) => outcome,
-            // The sender is only dropped with the admission, which this call keeps alive.
-            Ok(Err(_)) | Err(_) => Err(self.out_of_time()),
+            Ok(told) => told.expect("whoever takes a waiter out tells it why"),
+            Err(_) => Err(self.out_of_time()),
         }
     }
 
+    /// Leaves the queue and returns when to come back: the wait of those who ask now.
     fn out_of_time(&self) -> Shed {
         let mut state = self.admission.lock();
-        let retry_after = state.pool(self.pool).advice(self.spot.app, Instant::now());
+        let pool = state.pool(self.pool);
+        let left = pool.queue.remove(self.spot);
+        let retry_after = pool.advice(self.spot.app, Instant::now());
+        drop(state);
+        drop(left);
         Shed::QueueTimeout { retry_after }
     }
 }

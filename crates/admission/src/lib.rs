@@ -49,3 +49,6 @@ pub use kept::Kept;
 pub use permit::Permit;
 pub use settings::{AppId, PoolId, PoolSettings, QueueBounds, Settings};
 pub use snapshot::{AppSnapshot, PoolSnapshot, Snapshot};
+
+#[cfg(test)]
+mod tests;

@@ -96,10 +96,18 @@ impl Pool {
     pub(crate) fn settle(&mut self, now: Instant, outbox: &mut Outbox) {
         self.capacity.advance(now);
         self.queue.wake(now);
+        let mut late = Vec::new();
         while self.has_room(now)
-            && let Some(waiter) = self.queue.pop()
+            && let Some(waiter) = self.queue.pop(now, &mut late)
         {
-            self.answer(waiter, now, outbox);
+            let waited = Some((waiter.arrived, waiter.due));
+            let grant = self.grant(waiter.app, waiter.ticket, waited, now);
+            outbox.answers.push((waiter.tell, Ok(grant)));
+        }
+        // Their own timers are about to say the same; permits would be spent on them for nothing.
+        for waiter in late {
+            let retry_after = self.advice(waiter.app, now);
+            outbox.answers.push((waiter.tell, Err(Shed::QueueTimeout { retry_after })));
         }
         self.arm(now, outbox);
     }
@@ -236,16 +244,6 @@ impl Pool {
     /// Returns the first moment after `now` at which a call with `due` may be sent, if not now.
     fn opens(&self, due: Option<Instant>, now: Instant) -> Option<Instant> {
         due.max(self.capacity.closed_until()).filter(|until| now < *until)
-    }
-
-    fn answer(&mut self, waiter: Waiter, now: Instant, outbox: &mut Outbox) {
-        let answer = if waiter.deadline <= now {
-            // Its own timer is about to say the same; a permit would be spent for nothing.
-            Err(Shed::QueueTimeout { retry_after: self.advice(waiter.app, now) })
-        } else {
-            Ok(self.grant(waiter.app, waiter.ticket, Some((waiter.arrived, waiter.due)), now))
-        };
-        outbox.answers.push((waiter.tell, answer));
     }
 
     /// Hands out a permit; `waited` is since when, and until when the call itself had to.

@@ -123,17 +123,20 @@ impl Queue {
     }
 
     /// Takes the call whose turn it is; its app goes to the end of the ring.
-    pub(crate) fn pop(&mut self) -> Option<Waiter> {
+    ///
+    /// Calls whose deadline is over are put in `late`. They do not cost their app its turn.
+    pub(crate) fn pop(&mut self, now: Instant, late: &mut Vec<Waiter>) -> Option<Waiter> {
         while let Some(app) = self.ring.pop_front() {
             let line = &mut self.lines[app.index()];
-            let first = line.ready.pop_first();
+            let before = line.ready.len();
+            let next = line.pop(now, late);
+            self.ready -= before - line.ready.len();
             line.in_ring = !line.ready.is_empty();
             if line.in_ring {
                 self.ring.push_back(app);
             }
-            if let Some((_, waiter)) = first {
-                self.ready -= 1;
-                return Some(waiter);
+            if next.is_some() {
+                return next;
             }
         }
         None
@@ -202,5 +205,17 @@ impl Queue {
             line.in_ring = true;
             self.ring.push_back(app);
         }
+    }
+}
+
+impl Line {
+    fn pop(&mut self, now: Instant, late: &mut Vec<Waiter>) -> Option<Waiter> {
+        while let Some((_, waiter)) = self.ready.pop_first() {
+            if now < waiter.deadline {
+                return Some(waiter);
+            }
+            late.push(waiter);
+        }
+        None
     }
 }

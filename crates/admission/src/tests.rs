@@ -1,0 +1,113 @@
+//! The promises of this crate, under a stopped clock.
+
+mod capacity;
+mod dropping;
+mod prediction;
+mod queue;
+mod refusals;
+mod size;
+mod snapshot;
+mod threads;
+
+use std::future::Future;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{self, Instant};
+
+use crate::jitter::Jitter;
+use crate::{
+    Admission, AppId, Ask, Permit, Place, PoolId, PoolSettings, QueueBounds, Settings, Shed,
+};
+
+const POOL: PoolId = PoolId(0);
+
+/// One pool called `Default`, and apps `a`, `b`, `c`.
+fn one_pool(ceiling: u32) -> Settings {
+    Settings {
+        pools: vec![pool("Default", None, ceiling)],
+        apps: ["a", "b", "c"].map(Arc::from).to_vec(),
+        queue: QueueBounds { max_requests: 1000, max_bytes: 1000 },
+    }
+}
+
+fn pool(name: &str, entity: Option<&str>, ceiling: u32) -> PoolSettings {
+    let ceiling = NonZeroU32::new(ceiling).unwrap();
+    PoolSettings { name: name.into(), entity: entity.map(Arc::from), ceiling, headroom: 0 }
+}
+
+fn admission(settings: Settings) -> Arc<Admission> {
+    Admission::with_jitter(settings, Jitter::from_seed(1))
+}
+
+fn app(index: usize) -> AppId {
+    AppId::new(index)
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// A call of app `a` that waits for a minute at most.
+fn ask() -> Ask {
+    ask_of(0)
+}
+
+fn ask_of(index: usize) -> Ask {
+    Ask {
+        pool: POOL,
+        app: app(index),
+        deadline: Instant::now() + secs(60),
+        place: Place::Back,
+        not_before: None,
+    }
+}
+
+/// The outcome of a call that is expected not to wait.
+#[track_caller]
+fn at_once(admission: &Arc<Admission>, ask: Ask) -> Result<Permit, Shed> {
+    let mut call = Box::pin(admission.admit(ask));
+    match call.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(outcome) => outcome,
+        std::task::Poll::Pending => panic!("the call waits"),
+    }
+}
+
+#[track_caller]
+fn permits(admission: &Arc<Admission>, count: usize) -> Vec<Permit> {
+    (0..count).map(|_| at_once(admission, ask()).unwrap()).collect()
+}
+
+/// Asks in a task of its own, and returns once the call stands in the queue.
+async fn waiting(admission: &Arc<Admission>, ask: Ask) -> JoinHandle<Result<Permit, Shed>> {
+    let admission = Arc::clone(admission);
+    let call = tokio::spawn(async move { admission.admit(ask).await });
+    settle().await;
+    assert!(!call.is_finished(), "the call does not wait");
+    call
+}
+
+/// Lets every task do what it can without time passing.
+async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn pass(time: Duration) {
+    time::sleep(time).await;
+    settle().await;
+}
+
+/// How long a future takes.
+async fn timed<T>(future: impl Future<Output = T>) -> (Duration, T) {
+    let start = Instant::now();
+    let output = future.await;
+    (start.elapsed(), output)
+}

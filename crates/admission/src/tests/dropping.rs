@@ -1,0 +1,183 @@
+//! What happens when a call's future is dropped, at every point where it can be.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+
+use super::*;
+use crate::Refused;
+
+/// Polls a future a limited number of times, then gives it up.
+struct GivesUp<F> {
+    call: Pin<Box<F>>,
+    polls: u32,
+}
+
+impl<F: Future> Future for GivesUp<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls == 0 {
+            return Poll::Ready(None);
+        }
+        self.polls -= 1;
+        match self.call.as_mut().poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// A call that is given up at its `polls`-th poll stands before another; whatever frees a permit for
+/// it, the other gets that permit at the same moment, and nothing is left in the end.
+async fn the_next_one_goes(polls: u32, not_before: Option<Duration>, pause: bool) -> bool {
+    let admission = admission(one_pool(1));
+    let held = at_once(&admission, ask()).unwrap();
+    let asks = Ask { not_before: not_before.map(|it| Instant::now() + it), ..ask() };
+    let leaver = tokio::spawn({
+        let admission = Arc::clone(&admission);
+        async move { GivesUp { call: Box::pin(admission.admit(asks)), polls }.await }
+    });
+    settle().await;
+    let next = waiting(&admission, ask()).await;
+    pass(secs(2)).await;
+
+    if pause {
+        held.refused(Refused::Rate { until: Instant::now() + secs(2) });
+    } else {
+        drop(held);
+    }
+    pass(secs(4)).await;
+
+    let went_first = leaver.is_finished();
+    let mut leaver = Some(leaver);
+    let mut was_served = false;
+    if went_first {
+        was_served = matches!(leaver.take().unwrap().await.unwrap(), Some(Ok(_)));
+        settle().await;
+    }
+    assert!(next.is_finished(), "given up at poll {polls}");
+    drop(next.await.unwrap().unwrap());
+    if let Some(leaver) = leaver {
+        was_served = matches!(leaver.await.unwrap(), Some(Ok(_)));
+    }
+    let snapshot = admission.snapshot();
+    assert_eq!((snapshot.in_use, snapshot.queued), (0, 0), "given up at poll {polls}");
+    was_served
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_given_up_at_any_poll_passes_its_permit_on() {
+    for not_before in [None, Some(secs(1)), Some(secs(3))] {
+        for pause in [false, true] {
+            let mut polls = 0;
+            while !the_next_one_goes(polls, not_before, pause).await {
+                polls += 1;
+                assert!(polls < 20, "it is never served");
+            }
+            assert!(polls >= 2, "there was nothing to give up");
+        }
+    }
+}
+
+/// One step in the life of a few calls that are polled by hand.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Ask { app: usize, patience: u64, rest: u64 },
+    Poll(usize),
+    Leave(usize),
+    Done(usize),
+    Refuse { nth: usize, rate: bool, wait: u64, again: bool },
+    Observe { nth: usize, limit: u32 },
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let nth = 0..8_usize;
+    prop_oneof![
+        4 => (0..3_usize, 1..4000_u64, prop_oneof![Just(0), 1..2000_u64])
+            .prop_map(|(app, patience, rest)| Step::Ask { app, patience, rest }),
+        4 => nth.clone().prop_map(Step::Poll),
+        2 => nth.clone().prop_map(Step::Leave),
+        3 => nth.clone().prop_map(Step::Done),
+        1 => (nth.clone(), any::<bool>(), 0..1500_u64, any::<bool>())
+            .prop_map(|(nth, rate, wait, again)| Step::Refuse { nth, rate, wait, again }),
+        1 => (nth, 1..6_u32).prop_map(|(nth, limit)| Step::Observe { nth, limit }),
+        3 => (0..1200_u64).prop_map(Step::Pass),
+    ]
+}
+
+type Call<'a> = Pin<Box<dyn Future<Output = Result<Permit, Shed>> + 'a>>;
+
+const CEILING: u32 = 3;
+
+async fn live(steps: Vec<Step>) -> TestCaseResult {
+    let admission = &admission(one_pool(CEILING));
+    let mut calls: Vec<Call<'_>> = Vec::new();
+    let mut held: Vec<Permit> = Vec::new();
+    let mut context = Context::from_waker(Waker::noop());
+    let ask_again = |ask: Ask| Box::pin(admission.admit(ask)) as Call<'_>;
+
+    for step in steps {
+        match step {
+            Step::Ask { app, patience, rest } => calls.push(ask_again(Ask {
+                deadline: Instant::now() + millis(patience),
+                not_before: (rest > 0).then(|| Instant::now() + millis(rest)),
+                ..ask_of(app)
+            })),
+            Step::Poll(nth) if nth < calls.len() => {
+                if let Poll::Ready(outcome) = calls[nth].as_mut().poll(&mut context) {
+                    drop(calls.swap_remove(nth));
+                    held.extend(outcome.ok());
+                }
+            }
+            Step::Leave(nth) if nth < calls.len() => drop(calls.swap_remove(nth)),
+            Step::Done(nth) if nth < held.len() => drop(held.swap_remove(nth)),
+            Step::Refuse { nth, rate, wait, again } if nth < held.len() => {
+                let until = Instant::now() + millis(wait);
+                let kind =
+                    if rate { Refused::Rate { until } } else { Refused::Concurrency { until } };
+                let ticket = held.swap_remove(nth).refused(kind);
+                if again {
+                    calls.push(ask_again(Ask { place: Place::Front(ticket), ..ask() }));
+                }
+            }
+            Step::Observe { nth, limit } if nth < held.len() => held[nth].observe_limit(limit),
+            Step::Pass(time) => pass(millis(time)).await,
+            _ => {}
+        }
+        let snapshot = admission.snapshot();
+        prop_assert!(held.len() <= CEILING as usize, "too many at once");
+        prop_assert!(snapshot.in_use as usize >= held.len(), "a permit is out and not counted");
+        prop_assert!(snapshot.queued + snapshot.in_use as usize <= calls.len() + held.len());
+    }
+
+    drop(calls);
+    let snapshot = admission.snapshot();
+    prop_assert_eq!(snapshot.in_use as usize, held.len(), "a permit is lost");
+    prop_assert_eq!(snapshot.queued, 0, "somebody who left still waits");
+    held.into_iter().for_each(drop);
+    pass(secs(60)).await;
+    prop_assert_eq!(admission.snapshot().in_use, 0);
+    prop_assert!(at_once(admission, ask()).is_ok(), "the pool does not recover");
+    prop_assert_eq!(Arc::strong_count(admission), 1, "a timer outlives its purpose");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whoever_leaves_and_whenever_every_permit_comes_back(
+        steps in prop::collection::vec(step(), 1..80)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(live(steps))?;
+    }
+}
