@@ -114,7 +114,8 @@ fn may_complain(headers: &HeaderMap) -> bool {
 fn judge_429(headers: &HeaderMap, body: &[u8], today: SystemTime) -> Verdict {
     let text = decoded(headers, body);
     let complaint = Complaint::read(&text).unwrap_or_else(|| Complaint::bare(&text));
-    let is_another_matter = |code: &Category| matches!(code, Category::Authentication | Category::Other);
+    let is_another_matter =
+        |code: &Category| matches!(code, Category::Authentication | Category::Other);
     if complaint.is_hopeless() || complaint.codes.iter().any(is_another_matter) {
         return Verdict::Relay;
     }
