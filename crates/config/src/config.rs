@@ -219,8 +219,8 @@ pub struct App {
     pub deny: Vec<Pattern>,
 }
 
-/// An app's secret, as far as the file tells it.
-#[derive(Clone, Debug)]
+/// An app's secret, as far as the file tells it. `Debug` shows neither.
+#[derive(Clone)]
 pub enum AppSecret {
     /// The secret itself. Not empty.
     Plain(Secret),
@@ -329,6 +329,15 @@ impl fmt::Display for BaseUrl {
 impl fmt::Debug for BaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+impl fmt::Debug for AppSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain(_) => "Plain(***)",
+            Self::Sha256(_) => "Sha256(***)",
+        })
     }
 }
 

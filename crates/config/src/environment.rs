@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::env::VarError;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// Where `${NAME}` is looked up.
@@ -88,10 +88,10 @@ fn look_up(
     }
     let starts_well = reference.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !starts_well || !reference.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(format!(
-            "`${{{reference}}}` names no environment variable; write `${{NAME}}`, \
-             `${{file:/path}}`, or `$${{` for the characters themselves"
-        ));
+        // Not repeated: it may be a piece of a secret that was not meant so.
+        let message = "`${…}` must hold the name of an environment variable, or `file:` and a \
+                       path; write `$${` for the characters themselves";
+        return Err(message.into());
     }
     environment.variable(reference).map_err(|error| match error {
         VarError::NotPresent => format!("the environment variable `{reference}` is not set"),
@@ -111,15 +111,23 @@ fn read_file(path: &Path) -> Result<String, String> {
             let line = text.strip_suffix('\n').unwrap_or(&text);
             Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
         }
-        Err(error) => Err(error.kind().to_string()),
+        Err(error) => Err(why(&error)),
     }
 }
 
 /// Opens a regular file: opening a pipe could wait for ever.
 pub(crate) fn open_file(path: &Path) -> Result<File, String> {
-    let why = |error: std::io::Error| error.kind().to_string();
-    if !std::fs::metadata(path).map_err(why)?.is_file() {
+    if !std::fs::metadata(path).map_err(|error| why(&error))?.is_file() {
         return Err("it is not a file".into());
     }
-    File::open(path).map_err(why)
+    File::open(path).map_err(|error| why(&error))
+}
+
+/// Why the system refused, in the words that people know.
+pub(crate) fn why(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file".into(),
+        ErrorKind::InvalidData => "it is not UTF-8 text".into(),
+        kind => kind.to_string(),
+    }
 }

@@ -83,7 +83,7 @@ section! {
         credentials: Required<Credentials>,
         /// The ids of its entities if Multi-entity is on; the first is the default. When left
         /// out, the tenant has one entity.
-        entities: Optional<Vec<At<Uuid>>>,
+        entities: Optional<At<Vec<At<Uuid>>>>,
         /// How many requests Zuora allows at the same time.
         concurrency: Concurrency,
         /// How many requests may wait for a permit, in each pool.
@@ -184,9 +184,9 @@ section! {
         /// The calls it may make, such as `GET /v1/accounts/**`. The method may be `*`; in the
         /// path, `*` stands for any characters of one segment and a last `**` for any rest. When
         /// left out, all calls.
-        allow: Optional<Vec<At<Pattern>>>,
+        allow: Optional<At<Vec<At<Pattern>>>>,
         /// The calls it may not make, also if `allow` names them.
-        deny: Optional<Vec<At<Pattern>>>,
+        deny: Optional<At<Vec<At<Pattern>>>>,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the operator asked for, checked once.
 //!
-//! [`load`] reads the YAML file and gives either a [`Config`], about which
+//! [`load()`] reads the YAML file and gives either a [`Config`], about which
 //! nothing is left to check, or [`Problems`]: everything that is wrong with
 //! the file, at once, each with its place. On the way from one to the other
 //! stand three forms of the same thing: `yaml` is the text as a tree that
@@ -32,3 +32,6 @@ pub use load::{load, parse};
 pub use problem::{Place, Problem, Problems};
 pub use schema::schema;
 pub use secret::Secret;
+
+#[cfg(test)]
+mod tests;

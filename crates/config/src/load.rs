@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::environment::{Environment, ProcessEnvironment, open_file};
+use crate::environment::{Environment, ProcessEnvironment, open_file, why};
 use crate::reading::{Field, Reading};
 use crate::yaml::Node;
 use crate::{Config, Problems, file, resolve};
@@ -20,9 +20,9 @@ const LARGEST_CONFIGURATION: u64 = 1024 * 1024;
 /// # Errors
 /// Everything that is wrong with the file, or that it cannot be read.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let text = open_file(path)
-        .and_then(read_text)
-        .map_err(|why| Problems::of_file(path, format!("cannot read the file: {why}")))?;
+    let text = open_file(path).and_then(read_text).map_err(|why| {
+        Problems::of_file(path, format!("the configuration cannot be read: {why}"))
+    })?;
     parse(&text, path, &ProcessEnvironment)
 }
 
@@ -60,6 +60,6 @@ fn read_text(file: File) -> Result<String, String> {
             Err(format!("it is larger than {LARGEST_CONFIGURATION} bytes"))
         }
         Ok(_) => Ok(text),
-        Err(error) => Err(error.kind().to_string()),
+        Err(error) => Err(why(&error)),
     }
 }

@@ -124,9 +124,7 @@ impl Reading<'_> {
         match T::read(&text, self.directory) {
             Ok(value) => Some(value),
             Err(why) => {
-                let found = found::<T>(written, &text);
-                let comma = if why.is_empty() { "" } else { ": " };
-                let message = format!("expected {}{found}{comma}{why}", T::expected());
+                let message = refusal::<T>(written, &text, &why);
                 self.tell(node.place, &node.path, message);
                 None
             }
@@ -154,7 +152,10 @@ impl Reading<'_> {
                     entries.push((key, value));
                 }
                 Some(line) => {
-                    let message = format!("`{}` is written twice, first in line {line}", key.text);
+                    let message = format!(
+                        "`{}` is written twice, first in line {line}",
+                        shortened(&key.text)
+                    );
                     self.tell(key.place, &node.path, message);
                 }
             }
@@ -163,19 +164,25 @@ impl Reading<'_> {
     }
 }
 
-/// What was found, as it was written in the file, which is never the value of
-/// a variable; and not at all if it may be a secret.
-fn found<T: Scalar>(written: &str, text: &str) -> String {
+/// Says what was expected, and what was found instead: as it was written in
+/// the file, which is never the value of a variable; and not at all if it may
+/// be a secret.
+fn refusal<T: Scalar>(written: &str, text: &str, why: &str) -> String {
+    let found = match (T::may_be_shown(text), written.is_empty()) {
+        (false, _) => String::new(),
+        (true, true) => ", found empty text".into(),
+        (true, false) => format!(", found `{}`", shortened(written)),
+    };
+    let colon = if why.is_empty() { "" } else { ": " };
+    format!("expected {}{found}{colon}{why}", T::expected())
+}
+
+/// Text of the file as a problem may repeat it: short, and on one line.
+fn shortened(text: &str) -> String {
     const SHOWN: usize = 60;
-    if !T::may_be_shown(text) {
-        return String::new();
-    }
-    if written.is_empty() {
-        return ", found empty text".into();
-    }
-    let cut = if written.chars().count() > SHOWN { "…" } else { "" };
-    let shown: String = written.chars().take(SHOWN).collect();
-    format!(", found `{}{cut}`", shown.escape_debug())
+    let shown: String = text.chars().take(SHOWN).collect();
+    let cut = if shown.len() < text.len() { "…" } else { "" };
+    format!("{}{cut}", shown.escape_debug())
 }
 
 /// The one of `known` that `wrong` was probably meant to be.
@@ -206,7 +213,7 @@ impl<T: Scalar> Field for At<T> {
     }
 }
 
-impl<T: Field> Field for Vec<T> {
+impl<T: Field> Field for At<Vec<T>> {
     fn read(node: &Node, reading: &mut Reading<'_>) -> Option<Self> {
         let Kind::List(items) = &node.kind else {
             let message = format!("expected a list, found {}", node.describe());
@@ -214,7 +221,8 @@ impl<T: Field> Field for Vec<T> {
             return None;
         };
         let items: Vec<_> = items.iter().map(|item| T::read(item, reading)).collect();
-        items.into_iter().collect()
+        let value = items.into_iter().collect::<Option<_>>()?;
+        Some(Self { place: node.place, path: node.path.clone(), value })
     }
 
     fn schema() -> Json {
@@ -228,9 +236,7 @@ impl<N: Scalar, T: Field> Field for Named<N, T> {
         let at = At { place: node.named_at, path: node.path.clone(), value: () };
         let entry = |(key, value): (&Key, &Node)| {
             if let Err(why) = N::read(&key.text, reading.directory) {
-                let colon = if why.is_empty() { "" } else { ": " };
-                let message =
-                    format!("expected {}, found `{}`{colon}{why}", N::expected(), key.text);
+                let message = refusal::<N>(&key.text, &key.text, &why);
                 reading.tell(key.place, &node.path, message);
             }
             let name = At { place: key.place, path: value.path.clone(), value: key.text.clone() };
@@ -329,11 +335,14 @@ pub(crate) fn tell_unknown(
     reading: &mut Reading<'_>,
 ) {
     for (key, node) in entries.iter().filter(|(key, _)| !known.contains(key)) {
-        let hint = match nearest(key, known.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("known here: `{}`", known.join("`, `")),
+        let known_here = || known.join("`, `");
+        let message = match nearest(key, known.iter().copied()) {
+            Some(name) => format!("unknown key `{}`, did you mean `{name}`?", shortened(key)),
+            // In `{secret: a, b}` without quotes, `b` is a key and half of a secret.
+            None if node.is_null() => format!("unknown key, known here: `{}`", known_here()),
+            None => format!("unknown key `{}`, known here: `{}`", shortened(key), known_here()),
         };
-        reading.tell(node.named_at, &section.path, format!("unknown key `{key}`, {hint}"));
+        reading.tell(node.named_at, &section.path, message);
     }
 }
 

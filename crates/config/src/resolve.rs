@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::Hash;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -18,8 +18,8 @@ use crate::{
     Tenant, Timeouts, Tls, TrackIdPolicy, file,
 };
 
-/// The configuration that `file` means. `None` or not, what was told since is
-/// what counts.
+/// The configuration that `file` means, which counts only if nothing was told
+/// while reading it.
 pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Config> {
     tell_one_address(&file.listen, &file.admin, reading);
     tell_anonymous_from_afar(&file, reading);
@@ -94,8 +94,8 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
     let entities = entities(file.entities, reading);
     let concurrency = concurrency(file.concurrency, reading);
     if file.retry.replay_buffer.value.0 > file.queue.max_bytes.value.0 {
-        let message = "must be at most `queue.max_bytes`, out of which it is taken";
-        reading.tell_at(&file.retry.replay_buffer, message);
+        let message = "`retry.replay_buffer` must be at most `queue.max_bytes`";
+        reading.tell_at(&later(&file.retry.replay_buffer, &file.queue.max_bytes), message);
     }
     let oauth = file.credentials.0?.oauth.0?;
     Some(Tenant {
@@ -128,10 +128,14 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
     })
 }
 
-fn entities(file: Optional<Vec<At<Uuid>>>, reading: &mut Reading<'_>) -> Vec<Arc<str>> {
+fn entities(file: Optional<At<Vec<At<Uuid>>>>, reading: &mut Reading<'_>) -> Vec<Arc<str>> {
     let mut seen = HashSet::new();
     let mut entities = Vec::new();
-    for entity in file.value.unwrap_or_default() {
+    let Some(written) = file.value else { return entities };
+    if written.value.is_empty() {
+        reading.tell_at(&written, "an empty list; leave `entities` out if there is only one");
+    }
+    for entity in written.value {
         if !seen.insert(entity.value.0.to_ascii_lowercase()) {
             reading.tell_at(&entity, "this entity is in the list already");
         }
@@ -141,23 +145,27 @@ fn entities(file: Optional<Vec<At<Uuid>>>, reading: &mut Reading<'_>) -> Vec<Arc
 }
 
 fn concurrency(file: file::Concurrency, reading: &mut Reading<'_>) -> Concurrency {
-    let known = KNOWN_LIMITS
-        .into_iter()
-        .filter_map(|(name, limit)| Some((Arc::from(name), limit.try_into().ok()?)));
-    let mut limits: BTreeMap<Arc<str>, _> = known.collect();
+    let known = KNOWN_LIMITS.map(|(name, limit)| (Arc::from(name), limit));
+    let mut limits: BTreeMap<Arc<str>, NonZeroU32> = known.into();
+    let mut places = HashMap::new();
     let written = file.limits.value.map(|limits| limits.entries).unwrap_or_default();
     for Entry { name, value } in written {
         if let Some(limit) = value {
-            limits.insert(name.value.into(), limit.value.0);
+            let name: Arc<str> = name.value.into();
+            limits.insert(Arc::clone(&name), limit.value.0);
+            places.insert(name, limit);
         }
     }
     let headroom = file.headroom.value.0;
     for (name, limit) in limits.iter().filter(|(_, limit)| limit.get() <= headroom) {
         let message = format!(
-            "must leave at least 1 of each limit, but {headroom} of the {limit} of `{name}` \
-             leaves none"
+            "`headroom` must leave at least 1 of every limit, but it is {headroom}, and the limit \
+             of `{name}` is {limit}"
         );
-        reading.tell_at(&file.headroom, message);
+        match places.get(name) {
+            Some(limit) => reading.tell_at(&later(&file.headroom, limit), message),
+            None => reading.tell_at(&file.headroom, message),
+        }
     }
     Concurrency { limits, headroom }
 }
@@ -195,11 +203,11 @@ fn app(
     let allow = match file.allow.value {
         None => vec![Pattern { method: None, path: "/**".into() }],
         Some(patterns) => {
-            if patterns.is_empty() {
+            if patterns.value.is_empty() {
                 let message = "an empty list would allow nothing; leave `allow` out to allow all";
-                reading.tell(name.place, &format!("{}.allow", name.path), message);
+                reading.tell_at(&patterns, message);
             }
-            patterns.into_iter().map(|at| at.value).collect()
+            values(patterns)
         }
     };
     let plain = file.secret.value.map(|at| AppSecret::Plain(at.value));
@@ -211,7 +219,7 @@ fn app(
         secret: secret?,
         queue_timeout: file.queue_timeout.value.map(|at| at.value),
         allow,
-        deny: file.deny.value.unwrap_or_default().into_iter().map(|at| at.value).collect(),
+        deny: file.deny.value.map(values).unwrap_or_default(),
     })
 }
 
@@ -261,7 +269,8 @@ fn tell_shared<'n, K: Eq + Hash, T>(
 fn tell_one_address(listen: &file::Listen, admin: &file::Admin, reading: &mut Reading<'_>) {
     let address = admin.address.value;
     if address == listen.address.value && address.port() != 0 {
-        reading.tell_at(&admin.address, "this is `listen.address` already: choose another port");
+        let message = format!("`listen.address` and `admin.address` are both {address}");
+        reading.tell_at(&later(&listen.address, &admin.address), message);
     }
 }
 
@@ -287,6 +296,19 @@ fn find(name: &At<Text>, kind: &str, all: &[String], reading: &mut Reading<'_>) 
         reading.tell_at(name, format!("there is no {kind} of this name{hint}"));
     }
     found
+}
+
+/// The place of the one that was written later in the file. Where two values
+/// contradict each other, one of them may be a default, and that has only the
+/// place of the section above it.
+fn later<A, B>(one: &At<A>, other: &At<B>) -> At<()> {
+    let (one, other) = ((one.place, &one.path), (other.place, &other.path));
+    let (place, path) = one.max(other);
+    At { place, path: path.clone(), value: () }
+}
+
+fn values<T>(list: At<Vec<At<T>>>) -> Vec<T> {
+    list.value.into_iter().map(|at| at.value).collect()
 }
 
 fn names<T>(entries: &[Entry<T>]) -> Vec<String> {

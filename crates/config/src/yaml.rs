@@ -197,7 +197,7 @@ fn place(span: &Span) -> Place {
 fn explain(error: &ScanError, text: &str) -> (Place, String) {
     let marker = error.marker();
     let place = Place { line: marker.line(), column: marker.col() + 1 };
-    let before = text.lines().nth(place.line - 1).unwrap_or_default();
+    let before = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
     let before: String = before.chars().take(marker.col()).collect();
     let message = match error.kind() {
         ErrorKind::ExpectedFlowMappingSeparator | ErrorKind::ExpectedFlowSequenceSeparator
@@ -220,6 +220,14 @@ fn explain(error: &ScanError, text: &str) -> (Place, String) {
         ErrorKind::SimpleKeyExpected => "expected a key followed by `: `".into(),
         ErrorKind::RecursionLimitExceeded => format!("nested deeper than {DEEPEST} levels"),
         ErrorKind::UnknownAnchor => "aliases are not read: write the value itself".into(),
+        ErrorKind::UnclosedQuotedScalar => "the quotes opened here are not closed".into(),
+        ErrorKind::InvalidQuotedScalarIndent => {
+            "quotes opened above are not closed, or the quoted text goes on without indentation"
+                .into()
+        }
+        ErrorKind::UnclosedFlowCollection { open } => {
+            format!("the `{open}` opened here is not closed")
+        }
         // The character may be the first one of a secret.
         ErrorKind::UnexpectedCharacter { .. } => {
             "a value cannot begin with this character: write the value in quotes".into()
