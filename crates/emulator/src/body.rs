@@ -1,0 +1,102 @@
+//! The body of an answer: whole, made on the way, or broken on purpose.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::limits::Permit;
+
+/// A piece of a file that is made while it is sent.
+static FILLER: [u8; 64 * 1024] = [b'z'; 64 * 1024];
+
+/// The connection is closed here, because a fault asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the emulated tenant closed the connection, as a fault asked it to")]
+pub(crate) struct Cut;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) struct AnswerBody {
+    shape: Shape,
+}
+
+#[derive(Debug)]
+enum Shape {
+    /// All there. `chunked`: its size is not announced.
+    Whole { bytes: Bytes, chunked: bool },
+    /// So many bytes made on the way. The call is worked on until the last of
+    /// them, so its permit travels along.
+    Filler { left: u64, permit: Option<Permit> },
+    /// Announced in full, sent in part.
+    Broken { first: Bytes, left: u64 },
+    /// Everything is sent.
+    Done,
+}
+
+impl AnswerBody {
+    pub(crate) fn whole(bytes: Bytes, chunked: bool) -> Self {
+        let shape = if bytes.is_empty() { Shape::Done } else { Shape::Whole { bytes, chunked } };
+        Self { shape }
+    }
+
+    pub(crate) fn filler(bytes: u64, permit: Option<Permit>) -> Self {
+        let shape = if bytes == 0 { Shape::Done } else { Shape::Filler { left: bytes, permit } };
+        Self { shape }
+    }
+
+    /// `whole`, of which only the first `after` bytes arrive.
+    pub(crate) fn broken(whole: &Bytes, after: u64) -> Self {
+        let after = usize::try_from(after).unwrap_or(usize::MAX).min(whole.len());
+        let left = (whole.len() - after) as u64;
+        // Even a cut behind the last byte must be seen as a cut.
+        Self { shape: Shape::Broken { first: whole.slice(..after), left: left.max(1) } }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match std::mem::replace(&mut self.shape, Shape::Done) {
+            Shape::Whole { bytes, .. } => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Shape::Filler { left, permit } => {
+                let size = left.min(FILLER.len() as u64);
+                if left > size {
+                    self.shape = Shape::Filler { left: left - size, permit };
+                }
+                // Else the permit ends here, before the last byte leaves: who
+                // has read it all may rely on there being room again.
+                let size = usize::try_from(size).unwrap_or(FILLER.len());
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FILLER[..size])))))
+            }
+            Shape::Broken { first, left } if !first.is_empty() => {
+                self.shape = Shape::Broken { first: Bytes::new(), left };
+                Poll::Ready(Some(Ok(Frame::data(first))))
+            }
+            Shape::Broken { .. } => Poll::Ready(Some(Err(Cut))),
+            Shape::Done => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.shape, Shape::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.shape {
+            Shape::Whole { chunked: true, .. } => SizeHint::default(),
+            Shape::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
+            Shape::Filler { left, .. } => SizeHint::with_exact(*left),
+            Shape::Broken { first, left } => SizeHint::with_exact(first.len() as u64 + left),
+            Shape::Done => SizeHint::with_exact(0),
+        }
+    }
+}

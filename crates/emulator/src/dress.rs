@@ -1,0 +1,199 @@
+//! The headers that every answer has, and answers that faults ask for.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    answers::{Answer, Content},
+    body::AnswerBody,
+    call::Call,
+    faults::FaultKind,
+    limits::Permit,
+    road::Shows,
+    server::Inner,
+};
+
+/// Answers above this size are compressed for who asks (Zuora: compression guide).
+const GZIP_ABOVE: usize = 1000;
+
+/// Answers above this size do not announce it: they are sent in chunks.
+const CHUNKED_ABOVE: usize = 4096;
+
+/// The largest body that a fault may ask for in memory.
+const LARGEST_BODY: u64 = 256 * 1024 * 1024;
+
+const TRACK_ID: HeaderName = HeaderName::from_static("zuora-track-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("zuora-request-id");
+const LIMIT_TYPE: HeaderName = HeaderName::from_static("concurrency-limit-type");
+const LIMIT_LIMIT: HeaderName = HeaderName::from_static("concurrency-limit-limit");
+const LIMIT_REMAINING: HeaderName = HeaderName::from_static("concurrency-limit-remaining");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// The answer with the headers that every answer has.
+pub(crate) fn response(
+    tenant: &Inner,
+    call: &Call,
+    answer: Answer,
+    shows: &Shows,
+    permit: Option<Permit>,
+) -> Response<AnswerBody> {
+    let (response, content) = head(tenant, call, answer, shows);
+    match content {
+        Content::Filler(bytes) => response.map(|()| AnswerBody::filler(bytes, permit)),
+        Content::Bytes(bytes) => {
+            let chunked = bytes.len() > CHUNKED_ABOVE;
+            response.map(|()| AnswerBody::whole(bytes, chunked))
+        }
+    }
+}
+
+/// The same, with a body that breaks off after so many bytes.
+pub(crate) fn broken_response(
+    tenant: &Inner,
+    call: &Call,
+    answer: Answer,
+    shows: &Shows,
+    after: u64,
+) -> Response<AnswerBody> {
+    let (response, content) = head(tenant, call, answer, shows);
+    let whole = match content {
+        Content::Bytes(bytes) => bytes,
+        Content::Filler(size) => filler(size.min(after + 1)),
+    };
+    response.map(|()| AnswerBody::broken(&whole, after))
+}
+
+fn head(tenant: &Inner, call: &Call, answer: Answer, shows: &Shows) -> (Response<()>, Content) {
+    let Answer { status, content_type, headers, mut content } = answer;
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    let fields = response.headers_mut();
+    let compresses = call.accepts_gzip() && is_text(&content_type);
+    if !content_type.is_empty() {
+        fields.insert(header::CONTENT_TYPE, content_type);
+    }
+    let request_id = Uuid::new_v4().to_string();
+    fields.insert(REQUEST_ID, HeaderValue::try_from(request_id).expect("a UUID is plain text"));
+    if let Some(track_id) = call.headers.get(TRACK_ID) {
+        fields.insert(TRACK_ID, track_id.clone());
+    }
+    if status == StatusCode::OK && !call.is_login() {
+        fields.append(header::SET_COOKIE, tenant.gate.session_cookie());
+    }
+    show_limits(fields, shows);
+    for (name, value) in headers {
+        fields.append(name, value);
+    }
+    if let Content::Bytes(bytes) = &mut content
+        && compresses
+        && bytes.len() > GZIP_ABOVE
+    {
+        *bytes = gzip(bytes);
+        fields.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    (response, content)
+}
+
+fn show_limits(fields: &mut http::HeaderMap, shows: &Shows) {
+    if let Some(shown) = shows.pool.as_ref().and_then(|pool| pool.shown())
+        && let Ok(limit_type) = HeaderValue::try_from(shown.limit_type)
+    {
+        fields.insert(LIMIT_TYPE, limit_type);
+        fields.insert(LIMIT_LIMIT, HeaderValue::from(shown.limit));
+        fields.insert(LIMIT_REMAINING, HeaderValue::from(shown.remaining));
+    }
+    if let Some(rate) = &shows.rate
+        && let Ok(limit) = HeaderValue::try_from(rate.limit.as_str())
+    {
+        fields.insert(RATE_LIMIT, limit);
+        fields.insert(RATE_REMAINING, HeaderValue::from(rate.remaining));
+        fields.insert(RATE_RESET, HeaderValue::from(rate.reset));
+    }
+}
+
+/// The answer that a fault asks for, if that is what it does.
+pub(crate) fn fault_answer(fault: Option<&FaultKind>) -> Option<Answer> {
+    let Some(FaultKind::Answer { status, body, content_type, headers, .. }) = fault else {
+        return None;
+    };
+    let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let content_type = HeaderValue::try_from(content_type.as_str()).ok()?;
+    let mut answer = Answer::new(status, content_type, Bytes::from(body.clone()));
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()))
+        {
+            answer = answer.with(name, value);
+        }
+    }
+    Some(answer)
+}
+
+/// The answer with a JSON body of exactly this size; one too small for JSON
+/// is the beginning of it.
+pub(crate) fn resized(answer: Answer, bytes: u64) -> Answer {
+    let (open, close) = (r#"{"success":true,"filler":""#, r#""}"#);
+    let size = usize::try_from(bytes.min(LARGEST_BODY)).unwrap_or(usize::MAX);
+    let mut text = String::with_capacity(size);
+    text.push_str(open);
+    for _ in (open.len() + close.len())..size {
+        text.push('z');
+    }
+    text.push_str(close);
+    text.truncate(size);
+    Answer { content: Content::Bytes(Bytes::from(text)), ..answer }
+}
+
+/// The answer to the question of a browser whether it may call.
+pub(crate) fn preflight() -> Answer {
+    let any = HeaderValue::from_static("*");
+    let methods = HeaderValue::from_static("GET, POST, PUT, DELETE, PATCH, OPTIONS");
+    Answer::new(StatusCode::NO_CONTENT, HeaderValue::from_static(""), Bytes::new())
+        .with(header::ACCESS_CONTROL_ALLOW_ORIGIN, any.clone())
+        .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
+        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, any)
+}
+
+/// The answer to an entity that the tenant does not have.
+pub(crate) fn bad_entity() -> Answer {
+    let reason = json!({"code": 90_000_020, "message": "The entity is invalid."});
+    Answer::json(StatusCode::BAD_REQUEST, &json!({"success": false, "reasons": [reason]}))
+}
+
+/// The answer to a key that cannot be used now, or not here.
+pub(crate) fn key_trouble(status: StatusCode, message: &str) -> Answer {
+    let reason = json!({"code": 50_000_030, "message": message});
+    Answer::json(status, &json!({"success": false, "reasons": [reason]}))
+}
+
+fn is_text(content_type: &HeaderValue) -> bool {
+    let kind = content_type.to_str().unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    matches!(
+        kind,
+        "application/json"
+            | "application/xml"
+            | "text/xml"
+            | "text/html"
+            | "text/csv"
+            | "text/plain"
+    )
+}
+
+fn gzip(bytes: &[u8]) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory takes every write");
+    Bytes::from(encoder.finish().expect("memory takes every write"))
+}
+
+fn filler(bytes: u64) -> Bytes {
+    let size = usize::try_from(bytes.min(LARGEST_BODY)).unwrap_or(usize::MAX);
+    Bytes::from(vec![b'z'; size])
+}

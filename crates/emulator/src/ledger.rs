@@ -1,0 +1,307 @@
+//! What the tenant executed, refused and counted: the judge's book.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::Method;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::{limits::Limits, locks::lock, operations::OperationKind};
+
+/// More apps than this share one line.
+const MOST_APPS: usize = 1_000;
+
+/// The line of all further apps.
+const OTHER_APPS: &str = "(other)";
+
+/// The longest piece of a path, track id or key that the ledger remembers.
+const LONGEST_TEXT: usize = 512;
+
+/// One call that the tenant worked on to the end, whether or not anybody was
+/// still there to read the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executed {
+    /// Counts from 1 since the start or the last reset, in order of completion.
+    pub sequence: u64,
+    /// When the work began, in milliseconds since the start.
+    pub began_ms: u64,
+    /// When it was complete, in milliseconds since the start.
+    pub at_ms: u64,
+    /// The method.
+    pub method: String,
+    /// The path as received, without the query.
+    pub path: String,
+    /// What it does.
+    pub kind: OperationKind,
+    /// The limit type it counted against, after its entity if there are several.
+    pub limit_type: String,
+    /// The track id up to its first hyphen, as Zuora's own dashboard groups calls.
+    pub app: Option<String>,
+    /// The whole track id.
+    pub track_id: Option<String>,
+    /// The `Idempotency-Key`, if there was one.
+    pub idempotency_key: Option<String>,
+    /// How many bytes of body it came with.
+    pub body_bytes: u64,
+    /// The HTTP status it ended with.
+    pub status: u16,
+}
+
+/// What an app did, by the prefix of its track ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppTotals {
+    /// Calls executed.
+    pub executed: u64,
+    /// Permit-seconds used.
+    pub busy_permit_seconds: f64,
+}
+
+/// A snapshot of the tenant's book.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The last calls executed, oldest first; at most `Options::ledger_capacity`.
+    pub executed: Vec<Executed>,
+    /// All calls executed.
+    pub executed_total: u64,
+    /// Those of them that write.
+    pub executed_writes: u64,
+    /// Seconds since the start, or since the last reset.
+    pub elapsed_seconds: f64,
+    /// Calls being worked on now, per limit type.
+    pub in_flight: BTreeMap<String, u32>,
+    /// The most calls ever worked on at once, per limit type. Outsiders are
+    /// not counted.
+    pub most_in_flight: BTreeMap<String, u32>,
+    /// Permits that outsiders hold now, per limit type.
+    pub outsiders: BTreeMap<String, u32>,
+    /// The limits in force; a type without one is absent.
+    pub limits: BTreeMap<String, u32>,
+    /// Calls refused for concurrency, faults included.
+    pub refused_concurrency: u64,
+    /// Those refused because a limit was reached, per limit type.
+    pub refused_by_limit_type: BTreeMap<String, u64>,
+    /// Calls refused for rate, faults included.
+    pub refused_rate: u64,
+    /// Calls of `/oauth/token`.
+    pub token_calls: u64,
+    /// Those of them that got no token.
+    pub token_refused: u64,
+    /// Calls refused for want of a valid credential.
+    pub unauthenticated_calls: u64,
+    /// API calls without a track id.
+    pub missing_track_ids: u64,
+    /// API calls with a track id that breaks Zuora's rules.
+    pub invalid_track_ids: u64,
+    /// Calls answered with the outcome kept under their `Idempotency-Key`.
+    pub idempotent_replays: u64,
+    /// Calls whose body never came to its end; nothing was executed.
+    pub unfinished_calls: u64,
+    /// Calls that met a fault.
+    pub faulted_calls: u64,
+    /// Permit-seconds used by calls that are complete, per limit type.
+    pub busy_permit_seconds: BTreeMap<String, f64>,
+    /// How long a permit was held in the mean.
+    pub mean_service_seconds: f64,
+    /// What each app did.
+    pub apps: BTreeMap<String, AppTotals>,
+}
+
+impl Ledger {
+    /// The executed calls with this track id: more than one write among them
+    /// means that a write was done twice.
+    pub fn with_track_id<'a>(&'a self, track_id: &'a str) -> impl Iterator<Item = &'a Executed> {
+        self.executed.iter().filter(move |one| one.track_id.as_deref() == Some(track_id))
+    }
+
+    /// The executed calls that write.
+    pub fn writes(&self) -> impl Iterator<Item = &Executed> {
+        self.executed.iter().filter(|one| one.kind.is_write())
+    }
+}
+
+/// Things that are only counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    RefusedConcurrency,
+    RefusedRate,
+    TokenCall,
+    TokenRefused,
+    Unauthenticated,
+    MissingTrackId,
+    InvalidTrackId,
+    IdempotentReplay,
+    Unfinished,
+    Faulted,
+}
+
+const EVENTS: usize = Event::Faulted as usize + 1;
+
+/// The book that snapshots are made of.
+#[derive(Debug)]
+pub(crate) struct Book {
+    born: Instant,
+    capacity: usize,
+    events: [AtomicU64; EVENTS],
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug)]
+struct Entries {
+    since: Instant,
+    total: u64,
+    writes: u64,
+    last: VecDeque<Executed>,
+    apps: BTreeMap<String, AppTotals>,
+}
+
+/// What the road knows of a call that has been executed.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) began: Instant,
+    pub(crate) busy_seconds: f64,
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+    pub(crate) kind: OperationKind,
+    pub(crate) limit_type: &'a str,
+    pub(crate) track_id: Option<&'a str>,
+    pub(crate) idempotency_key: Option<&'a str>,
+    pub(crate) body_bytes: u64,
+    pub(crate) status: u16,
+}
+
+impl Book {
+    pub(crate) fn new(capacity: usize) -> Self {
+        let born = Instant::now();
+        Self {
+            born,
+            capacity,
+            events: Default::default(),
+            entries: Mutex::new(Entries::empty(born)),
+        }
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        self.events[event as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn enter(&self, entry: &Entry<'_>) {
+        let ms = |moment: Instant| {
+            u64::try_from(moment.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+        };
+        let app = entry.track_id.map(app_of);
+        let mut entries = lock(&self.entries);
+        entries.total += 1;
+        entries.writes += u64::from(entry.kind.is_write());
+        entries.charge(app.unwrap_or(""), entry.busy_seconds);
+        if self.capacity == 0 {
+            return;
+        }
+        if entries.last.len() >= self.capacity {
+            entries.last.pop_front();
+        }
+        let executed = Executed {
+            sequence: entries.total,
+            began_ms: ms(entry.began),
+            at_ms: ms(Instant::now()),
+            method: entry.method.as_str().to_owned(),
+            path: short(entry.path),
+            kind: entry.kind,
+            limit_type: entry.limit_type.to_owned(),
+            app: app.map(short),
+            track_id: entry.track_id.map(short),
+            idempotency_key: entry.idempotency_key.map(short),
+            body_bytes: entry.body_bytes,
+            status: entry.status,
+        };
+        entries.last.push_back(executed);
+    }
+
+    /// A snapshot with the last `most` executed calls.
+    pub(crate) fn snapshot(&self, limits: &Limits, most: usize) -> Ledger {
+        let mut ledger = self.counters(limits);
+        let entries = lock(&self.entries);
+        let skipped = entries.last.len().saturating_sub(most);
+        ledger.executed = entries.last.iter().skip(skipped).cloned().collect();
+        ledger
+    }
+
+    pub(crate) fn reset(&self) {
+        for event in &self.events {
+            event.store(0, Ordering::Relaxed);
+        }
+        *lock(&self.entries) = Entries::empty(Instant::now());
+    }
+
+    fn counters(&self, limits: &Limits) -> Ledger {
+        let event = |event: Event| self.events[event as usize].load(Ordering::Relaxed);
+        let mut ledger = Ledger {
+            refused_concurrency: event(Event::RefusedConcurrency),
+            refused_rate: event(Event::RefusedRate),
+            token_calls: event(Event::TokenCall),
+            token_refused: event(Event::TokenRefused),
+            unauthenticated_calls: event(Event::Unauthenticated),
+            missing_track_ids: event(Event::MissingTrackId),
+            invalid_track_ids: event(Event::InvalidTrackId),
+            idempotent_replays: event(Event::IdempotentReplay),
+            unfinished_calls: event(Event::Unfinished),
+            faulted_calls: event(Event::Faulted),
+            ..Ledger::default()
+        };
+        let (mut completed, mut busy) = (0_u64, 0.0);
+        for pool in limits.counts() {
+            completed += pool.completed;
+            busy += pool.busy.as_secs_f64();
+            if let Some(limit) = pool.limit {
+                ledger.limits.insert(pool.label.clone(), limit);
+            }
+            ledger.in_flight.insert(pool.label.clone(), pool.in_flight);
+            ledger.most_in_flight.insert(pool.label.clone(), pool.most_in_flight);
+            ledger.outsiders.insert(pool.label.clone(), pool.outsiders);
+            ledger.refused_by_limit_type.insert(pool.label.clone(), pool.refused);
+            ledger.busy_permit_seconds.insert(pool.label, pool.busy.as_secs_f64());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a mean need not be exact")]
+        let mean = if completed == 0 { 0.0 } else { busy / completed as f64 };
+        ledger.mean_service_seconds = mean;
+        let entries = lock(&self.entries);
+        ledger.executed_total = entries.total;
+        ledger.executed_writes = entries.writes;
+        ledger.elapsed_seconds = entries.since.elapsed().as_secs_f64();
+        ledger.apps.clone_from(&entries.apps);
+        ledger
+    }
+}
+
+impl Entries {
+    fn empty(since: Instant) -> Self {
+        Self { since, total: 0, writes: 0, last: VecDeque::new(), apps: BTreeMap::new() }
+    }
+
+    fn charge(&mut self, app: &str, busy_seconds: f64) {
+        let known = self.apps.contains_key(app);
+        let line = if known || self.apps.len() < MOST_APPS { app } else { OTHER_APPS };
+        if !self.apps.contains_key(line) {
+            self.apps.insert(short(line), AppTotals::default());
+        }
+        if let Some(totals) = self.apps.get_mut(line) {
+            totals.executed += 1;
+            totals.busy_permit_seconds += busy_seconds;
+        }
+    }
+}
+
+/// What Zuora's System Health dashboard calls the tracing identifier.
+fn app_of(track_id: &str) -> &str {
+    track_id.split('-').next().unwrap_or(track_id)
+}
+
+fn short(text: &str) -> String {
+    let end = text.char_indices().nth(LONGEST_TEXT).map_or(text.len(), |(at, _)| at);
+    text[..end].to_owned()
+}

@@ -1,0 +1,412 @@
+//! The way of one call through the tenant, from its head to its answer.
+
+use std::{
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    answers::{self, Answer, Category},
+    body::{AnswerBody, Cut},
+    call::{Call, is_track_id},
+    control, dress,
+    faults::FaultKind,
+    idempotency::{Claim, Known, LONGEST_KEY},
+    ledger::{Entry, Event},
+    limits::{Permit, Pool},
+    oauth::Login,
+    rate::{Counted, RateShown},
+    server::Inner,
+};
+
+/// How much of a body is read away before a refusal, so that the caller can
+/// keep its connection.
+const DRAINED_BYTES: u64 = 1024 * 1024;
+
+/// An answer that comes before any work.
+#[derive(Debug)]
+enum Early {
+    Answer(Box<Answer>),
+    Cut,
+}
+
+/// What the headers of every answer of this call say.
+#[derive(Debug, Default)]
+pub(crate) struct Shows {
+    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) rate: Option<RateShown>,
+}
+
+/// A finished piece of work.
+#[derive(Debug)]
+struct Done {
+    answer: Answer,
+    call: Call,
+    /// Still held when the answer is made while it is sent.
+    permit: Option<Permit>,
+    fault: Option<FaultKind>,
+}
+
+/// Answers one call; an error closes its connection without an answer.
+pub(crate) async fn answer(
+    tenant: Arc<Inner>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Cut> {
+    let (head, body) = request.into_parts();
+    let mut call = Call::read(head);
+    if call.segments.first().is_some_and(|first| first == "emulator") {
+        return control::answer(&tenant, call, body).await;
+    }
+    let fault = tenant.faults.take(call.method.as_str(), &call.path);
+    if fault.is_some() {
+        tenant.book.count(Event::Faulted);
+    }
+
+    let mut shows = Shows::default();
+    let mut body = Some(body);
+    let early = match arrive(&tenant, &call, fault.as_ref()) {
+        Ok(()) if call.is_login() => login(&tenant, peer, &mut call, body.take(), &fault).await,
+        Ok(()) => match enter(&tenant, &call, fault.as_ref(), &mut shows) {
+            Ok(permit) => {
+                return work(tenant, call, body.take(), permit, fault, shows).await;
+            }
+            Err(early) => early,
+        },
+        Err(early) => early,
+    };
+    match early {
+        Early::Cut => Err(Cut),
+        Early::Answer(answer) => {
+            if let Some(body) = body {
+                drain(&call.headers, body).await;
+            }
+            Ok(dress::response(&tenant, &call, *answer, &shows, None))
+        }
+    }
+}
+
+/// The faults that strike before Zuora looks at the call.
+fn arrive(tenant: &Inner, call: &Call, fault: Option<&FaultKind>) -> Result<(), Early> {
+    let family = call.operation.family;
+    let answer = match fault {
+        Some(FaultKind::Cut { executed: false }) => return Err(Early::Cut),
+        Some(FaultKind::Answer { executed: false, .. }) => dress::fault_answer(fault),
+        Some(FaultKind::HtmlUnavailable) => Some(answers::html_unavailable()),
+        Some(FaultKind::Unauthenticated) => {
+            tenant.book.count(Event::Unauthenticated);
+            Some(answers::unauthenticated(family))
+        }
+        Some(FaultKind::LimitInBody) => {
+            tenant.book.count(Event::RefusedConcurrency);
+            Some(answers::limit_in_body(family))
+        }
+        _ if call.method == Method::OPTIONS => Some(dress::preflight()),
+        _ => None,
+    };
+    answer.map_or(Ok(()), |answer| Err(early(answer)))
+}
+
+/// Everything between the door and the permit.
+fn enter(
+    tenant: &Inner,
+    call: &Call,
+    fault: Option<&FaultKind>,
+    shows: &mut Shows,
+) -> Result<Option<Permit>, Early> {
+    if call.operation.family == crate::operations::Family::Nowhere {
+        return Err(early(answers::html_not_found()));
+    }
+    authenticate(tenant, call)?;
+    look_at_track_id(tenant, call);
+    count_rate(tenant, fault, shows)?;
+    if call.is_connection() {
+        return Ok(None);
+    }
+    admit(tenant, call, fault, shows).map(Some)
+}
+
+fn authenticate(tenant: &Inner, call: &Call) -> Result<(), Early> {
+    let admitted = if call.is_connection() {
+        tenant.gate.holds_key(&call.headers)
+    } else {
+        tenant.gate.admits(&call.headers)
+    };
+    if admitted {
+        return Ok(());
+    }
+    tenant.book.count(Event::Unauthenticated);
+    Err(early(answers::unauthenticated(call.operation.family)))
+}
+
+fn look_at_track_id(tenant: &Inner, call: &Call) {
+    match call.headers.get("zuora-track-id") {
+        None => tenant.book.count(Event::MissingTrackId),
+        Some(value) if !is_track_id(value) => tenant.book.count(Event::InvalidTrackId),
+        Some(_) => {}
+    }
+}
+
+fn count_rate(tenant: &Inner, fault: Option<&FaultKind>, shows: &mut Shows) -> Result<(), Early> {
+    let counted = tenant.rate.as_ref().map(crate::rate::Rate::count);
+    let over = match (fault, counted) {
+        (Some(FaultKind::RefuseRate { reset }), _) => Some(RateShown {
+            limit: "50000, 50000;w=60".to_owned(),
+            remaining: 0,
+            reset: *reset,
+            name: "minute",
+        }),
+        (_, Some(Counted::Over(shown))) => Some(shown),
+        (_, Some(Counted::Within(shown))) => {
+            shows.rate = Some(shown);
+            None
+        }
+        (_, None) => None,
+    };
+    let Some(shown) = over else { return Ok(()) };
+    tenant.book.count(Event::RefusedRate);
+    let answer = answers::refused_rate(shown.name, shown.reset);
+    shows.rate = Some(shown);
+    Err(early(answer))
+}
+
+fn admit(
+    tenant: &Inner,
+    call: &Call,
+    fault: Option<&FaultKind>,
+    shows: &mut Shows,
+) -> Result<Permit, Early> {
+    let entity = tenant.entity_of(call);
+    let limit_type = tenant.limit_type_of(call);
+    let Some(pool) = tenant.limits.pool(entity, limit_type) else {
+        return Err(early(dress::bad_entity()));
+    };
+    if call.shows_limits() {
+        shows.pool = Some(Arc::clone(pool));
+    }
+    let refused = matches!(fault, Some(FaultKind::RefuseConcurrency));
+    match if refused { None } else { tenant.limits.admit(pool) } {
+        Some(permit) => Ok(permit),
+        None => {
+            tenant.book.count(Event::RefusedConcurrency);
+            let answer = answers::refused_concurrency(call.operation.family);
+            let seconds = HeaderValue::from(tenant.options.retry_after.as_secs());
+            Err(early(answer.with(http::header::RETRY_AFTER, seconds)))
+        }
+    }
+}
+
+async fn login(
+    tenant: &Inner,
+    peer: IpAddr,
+    call: &mut Call,
+    body: Option<Incoming>,
+    fault: &Option<FaultKind>,
+) -> Early {
+    tenant.book.count(Event::TokenCall);
+    if let Some(body) = body
+        && call.take_body(body).await.is_err()
+    {
+        return Early::Cut;
+    }
+    if let Some(fault) = fault {
+        sleep(fault.delay()).await;
+    }
+    let (login, answer) = tenant.gate.login(peer, &call.headers, &call.body);
+    if login == Login::Refused {
+        tenant.book.count(Event::TokenRefused);
+    }
+    match fault {
+        Some(FaultKind::Cut { executed: true }) => Early::Cut,
+        Some(FaultKind::RefuseRate { .. } | FaultKind::RefuseConcurrency) => {
+            early(answers::refused_rate("minute", 60))
+        }
+        other => early(dress::fault_answer(other.as_ref()).unwrap_or(answer)),
+    }
+}
+
+/// The work itself: reads the body, takes its time, and answers.
+async fn work(
+    tenant: Arc<Inner>,
+    mut call: Call,
+    body: Option<Incoming>,
+    permit: Option<Permit>,
+    fault: Option<FaultKind>,
+    shows: Shows,
+) -> Result<Response<AnswerBody>, Cut> {
+    let began = Instant::now();
+    if let Some(body) = body
+        && call.take_body(body).await.is_err()
+    {
+        tenant.book.count(Event::Unfinished);
+        return Err(Cut);
+    }
+    let claim = match claim_key(&tenant, &call) {
+        Ok(claim) => claim,
+        Err(answer) => {
+            drop(permit);
+            return Ok(dress::response(&tenant, &call, answer, &shows, None));
+        }
+    };
+    let delay = fault.as_ref().map(FaultKind::delay).unwrap_or_default();
+    let time = tenant.draw_service_time() + delay;
+    let job = Job { tenant: Arc::clone(&tenant), call, permit, claim, fault, began };
+    let done = if time.is_zero() { job.execute() } else { Handoff::new(job, time).await };
+    send(&tenant, done, &shows)
+}
+
+fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
+    let Some(key) = call.header("idempotency-key") else { return Ok(None) };
+    let trouble = |message: &str| {
+        Err(answers::failure(call.operation.family, true, Category::InvalidValue, message))
+    };
+    match call.method.as_str() {
+        "POST" | "PATCH" if key.len() <= LONGEST_KEY => {}
+        "POST" | "PATCH" => return trouble("The idempotency key must not exceed 255 characters."),
+        // Seen on a real tenant with PUT; GET and DELETE ignore the header.
+        "PUT" => {
+            return trouble("Request method 'PUT' not supported with Idempotency-Key header");
+        }
+        _ => return Ok(None),
+    }
+    match tenant.keys.claim(key, call.method.as_str(), &call.path) {
+        Known::New(claim) => Ok(Some(claim)),
+        Known::Outcome(outcome) => {
+            tenant.book.count(Event::IdempotentReplay);
+            Err(outcome)
+        }
+        Known::InProgress => Err(dress::key_trouble(
+            StatusCode::CONFLICT,
+            "A request with the same idempotency key is still in progress.",
+        )),
+        Known::Mismatch => Err(dress::key_trouble(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "The idempotency key was used with another method or URL.",
+        )),
+    }
+}
+
+/// Turns finished work into an answer, or into what a fault makes of it.
+fn send(tenant: &Inner, done: Done, shows: &Shows) -> Result<Response<AnswerBody>, Cut> {
+    let Done { answer, call, permit, fault } = done;
+    match fault {
+        Some(FaultKind::Cut { executed: true }) => Err(Cut),
+        Some(FaultKind::CutBody { after }) => {
+            Ok(dress::broken_response(tenant, &call, answer, shows, after))
+        }
+        Some(FaultKind::BodySize { bytes }) => {
+            let answer = dress::resized(answer, bytes);
+            Ok(dress::response(tenant, &call, answer, shows, permit))
+        }
+        fault => {
+            let answer = dress::fault_answer(fault.as_ref()).unwrap_or(answer);
+            Ok(dress::response(tenant, &call, answer, shows, permit))
+        }
+    }
+}
+
+/// Reads away a small rest of a body that nobody wants.
+async fn drain(headers: &HeaderMap, mut body: Incoming) {
+    // A caller that waits for 100 has not sent it yet, and need not.
+    if headers.contains_key(HeaderName::from_static("expect")) {
+        return;
+    }
+    let mut drained = 0;
+    while drained < DRAINED_BYTES
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        drained += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+}
+
+fn early(answer: Answer) -> Early {
+    Early::Answer(Box::new(answer))
+}
+
+/// Work that has been accepted: it will be done, whoever waits for it.
+#[derive(Debug)]
+struct Job {
+    tenant: Arc<Inner>,
+    call: Call,
+    permit: Option<Permit>,
+    claim: Option<Claim>,
+    fault: Option<FaultKind>,
+    began: Instant,
+}
+
+impl Job {
+    /// Does it, enters it in the ledger, and gives the permit back, unless
+    /// the answer is still to be made while it is sent.
+    fn execute(self) -> Done {
+        let Self { tenant, call, permit, claim, fault, began } = self;
+        let family = call.operation.family;
+        let answer = match fault {
+            Some(FaultKind::Contended) => answers::contended(family, call.is_modern()),
+            _ => tenant.execute(&call),
+        };
+        let label = permit.as_ref().map_or("", Permit::label);
+        tenant.book.enter(&Entry {
+            began,
+            busy_seconds: permit.as_ref().map_or(Duration::ZERO, Permit::held).as_secs_f64(),
+            method: &call.method,
+            path: &call.path,
+            kind: call.operation.kind,
+            limit_type: label,
+            track_id: call.header("zuora-track-id"),
+            idempotency_key: call.header("idempotency-key"),
+            body_bytes: call.body_bytes,
+            status: answer.status.as_u16(),
+        });
+        if let Some(claim) = claim {
+            claim.keep(&answer);
+        }
+        let permit = permit.filter(|_| answer.bytes().is_none());
+        Done { answer, call, permit, fault }
+    }
+}
+
+/// Work polled where it is waited for, and handed to a task of its own when
+/// nobody waits any more: Zuora does not stop because a caller hangs up.
+struct Handoff {
+    work: Option<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    tenant: Arc<Inner>,
+}
+
+impl Handoff {
+    fn new(job: Job, time: Duration) -> Self {
+        let tenant = Arc::clone(&job.tenant);
+        let work = Box::pin(async move {
+            sleep(time).await;
+            job.execute()
+        });
+        Self { work: Some(work), tenant }
+    }
+}
+
+impl Future for Handoff {
+    type Output = Done;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Done> {
+        let work = self.work.as_mut().expect("nobody polls work that is done");
+        let done = std::task::ready!(work.as_mut().poll(context));
+        self.work = None;
+        Poll::Ready(done)
+    }
+}
+
+impl Drop for Handoff {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.tenant.carry_on(work);
+        }
+    }
+}

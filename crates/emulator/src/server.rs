@@ -1,0 +1,277 @@
+//! The tenant as a running server: what its calls share, and its life.
+
+use std::{
+    convert::identity,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    answers::Answer,
+    call::Call,
+    control::Outsiders,
+    faults::{Fault, Faults},
+    idempotency::Keys,
+    ledger::{Book, Ledger},
+    limits::{Limits, Outsider},
+    locks::lock,
+    oauth::Gate,
+    options::Options,
+    rate::Rate,
+    road,
+    service_time::ServiceTime,
+    store::Store,
+};
+
+/// How long `stop` lets answers that are on their way arrive.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How long `stop` waits for connections that were told to close.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long to rest when the system has no more sockets for us.
+const ACCEPT_REST: Duration = Duration::from_millis(20);
+
+/// An emulated tenant, running. Dropping it stops it at once.
+#[derive(Debug)]
+pub struct Tenant {
+    inner: Arc<Inner>,
+}
+
+/// What the calls of a tenant share.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) options: Options,
+    pub(crate) address: SocketAddr,
+    pub(crate) gate: Gate,
+    pub(crate) limits: Limits,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) faults: Faults,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) book: Book,
+    pub(crate) outsiders: Outsiders,
+    store: Mutex<Store>,
+    service_time: Mutex<(ServiceTime, StdRng)>,
+    /// No more connections; open ones end after their answer.
+    closing: CancellationToken,
+    /// Everything ends now.
+    closed: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Tenant {
+    /// Starts a tenant on the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.address).await?;
+        let address = listener.local_addr()?;
+        let inner = Arc::new(Inner::new(options, address));
+        inner.tasks.spawn(accept(listener, Arc::clone(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// Where it listens, with the port it was given.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// What clients take for `https://rest.zuora.com`: `http://` and the address.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.inner.address)
+    }
+
+    /// A snapshot of everything it executed and counted.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.inner.book.snapshot(&self.inner.limits, usize::MAX)
+    }
+
+    /// The counters alone, with `executed` empty: cheap enough to ask often.
+    #[must_use]
+    pub fn counters(&self) -> Ledger {
+        self.inner.book.snapshot(&self.inner.limits, 0)
+    }
+
+    /// Forgets what was counted, kept and asked for: ledger, idempotency keys
+    /// and faults. Tokens, data and calls in flight stay.
+    pub fn reset(&self) {
+        self.inner.reset();
+    }
+
+    /// Adds a fault, behind those that still wait.
+    pub fn fault(&self, fault: Fault) {
+        self.inner.faults.add(fault);
+    }
+
+    /// Takes all faults back.
+    pub fn clear_faults(&self) {
+        self.inner.faults.clear();
+    }
+
+    /// Changes the limit of a limit type, in every entity; `None` lifts it.
+    /// Calls in flight stay. Whether there is such a limit type.
+    pub fn set_limit(&self, limit_type: &str, limit: Option<u32>) -> bool {
+        self.inner.limits.set(limit_type, limit)
+    }
+
+    /// Changes the service time of calls that come from now on.
+    pub fn set_service_time(&self, time: ServiceTime) {
+        lock(&self.inner.service_time).0 = time;
+    }
+
+    /// Somebody else takes `permits` of a limit type, in the first entity,
+    /// until dropped; more than there is room for, too. `None`: no such type.
+    #[must_use]
+    pub fn occupy(&self, limit_type: &str, permits: u32) -> Option<Outsider> {
+        Some(self.inner.limits.pool(None, limit_type)?.occupy(permits))
+    }
+
+    /// Takes all tokens back: whoever uses one is answered 401.
+    pub fn revoke_tokens(&self) {
+        self.inner.gate.revoke();
+    }
+
+    /// Stops: no new connections, half a second for answers on their way,
+    /// then everything is closed. Work that nobody waits for is abandoned.
+    pub async fn stop(self) {
+        self.inner.closing.cancel();
+        self.inner.tasks.close();
+        if timeout(GRACE, self.inner.tasks.wait()).await.is_err() {
+            self.inner.closed.cancel();
+            // A task that does not listen would be a bug; do not hang on it.
+            timeout(FAREWELL, self.inner.tasks.wait()).await.unwrap_or_default();
+        }
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.inner.closing.cancel();
+        self.inner.closed.cancel();
+    }
+}
+
+impl Inner {
+    fn new(options: Options, address: SocketAddr) -> Self {
+        let base_url = options.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let random = StdRng::seed_from_u64(options.seed);
+        Self {
+            address,
+            gate: Gate::new(&options),
+            limits: Limits::new(&options.limits, &options.entities, options.enforce_limits),
+            rate: Rate::new(&options.rate),
+            faults: Faults::new(options.faults.clone()),
+            keys: Arc::new(Keys::default()),
+            book: Book::new(options.ledger_capacity),
+            outsiders: Outsiders::default(),
+            store: Mutex::new(Store::new(&options, &base_url)),
+            service_time: Mutex::new((options.service_time, random)),
+            closing: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            options,
+        }
+    }
+
+    /// Executes a call on the data.
+    pub(crate) fn execute(&self, call: &Call) -> Answer {
+        lock(&self.store).execute(call)
+    }
+
+    pub(crate) fn draw_service_time(&self) -> Duration {
+        let mut drawn = lock(&self.service_time);
+        let (time, random) = &mut *drawn;
+        time.draw(random)
+    }
+
+    /// The entity that a call names; `None`: the first.
+    pub(crate) fn entity_of<'a>(&self, call: &'a Call) -> Option<&'a str> {
+        let named = call.header("zuora-entity-ids").or_else(|| call.header("entityid"));
+        named.filter(|_| !self.options.entities.is_empty()).map(str::trim)
+    }
+
+    pub(crate) fn limit_type_of<'a>(&'a self, call: &Call) -> &'a str {
+        let moved = self.options.reclassified.iter().find(|rule| {
+            rule.method.as_deref().is_none_or(|method| method == call.method.as_str())
+                && call.path.starts_with(&rule.path)
+        });
+        moved.map_or(call.operation.limit_type, |rule| rule.limit_type.as_str())
+    }
+
+    /// Lets work go on that nobody waits for any more.
+    pub(crate) fn carry_on<T: Send + 'static>(
+        &self,
+        work: Pin<Box<dyn Future<Output = T> + Send>>,
+    ) {
+        // Without a runtime we are being torn down, and the work with us.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let closed = self.closed.clone();
+            self.tasks.spawn(async move {
+                closed.run_until_cancelled(work).await;
+            });
+        }
+    }
+
+    pub(crate) fn reset(&self) {
+        self.book.reset();
+        self.limits.reset();
+        self.keys.reset();
+        self.faults.clear();
+    }
+}
+
+/// Accepts connections until the tenant closes.
+async fn accept(listener: TcpListener, inner: Arc<Inner>) {
+    loop {
+        let accepted = inner.closing.run_until_cancelled(listener.accept()).await;
+        match accepted {
+            None => return,
+            Some(Ok((stream, peer))) => {
+                let inner_of_connection = Arc::clone(&inner);
+                inner.tasks.spawn(serve(stream, peer, inner_of_connection));
+            }
+            // Out of sockets, or the caller is gone already: both pass.
+            Some(Err(_)) => sleep(ACCEPT_REST).await,
+        }
+    }
+}
+
+/// Serves one connection until either side ends it.
+async fn serve(stream: TcpStream, peer: SocketAddr, inner: Arc<Inner>) {
+    // Answers are small and awaited: never wait for more to send.
+    stream.set_nodelay(true).map_or_else(drop, identity);
+    let (closing, closed) = (inner.closing.clone(), inner.closed.clone());
+    let service = service_fn(move |request| road::answer(Arc::clone(&inner), peer.ip(), request));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        // How a connection ends is the caller's affair, not a failure here.
+        _ended = connection.as_mut() => return,
+        () = closing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    closed.run_until_cancelled(connection).await;
+}
