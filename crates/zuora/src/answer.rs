@@ -48,6 +48,7 @@ pub enum Verdict {
 /// A refusal because of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
+    /// Which limit, so who else has to wait.
     pub kind: RefusalKind,
     /// How long Zuora asks to wait, counted from the answer: at most an hour for concurrency, a day
     /// for a rate.
@@ -126,6 +127,7 @@ fn judge_429(headers: &HeaderMap, body: &[u8], today: SystemTime) -> Verdict {
 /// On other statuses only the body can say that a limit refused, and every reason has to say so.
 fn judge_by_body(headers: &HeaderMap, body: &[u8], today: SystemTime) -> Verdict {
     let text = decoded(headers, body);
+    // A text that fills the look was cut, and would be parsed in vain.
     if text.len() >= ANSWER_LOOK || !complaint::is_possible(&text) {
         return Verdict::Relay;
     }

@@ -15,7 +15,9 @@ pub struct Concurrency<'a> {
     /// The limit type as Zuora spelled it; absent when the answer does not say. New ones appear, so
     /// it is a name rather than a [`LimitType`](crate::LimitType).
     pub limit_type: Option<&'a str>,
+    /// How many requests of this type may be at Zuora at the same time.
     pub limit: u32,
+    /// How many more there may be, as of about a second ago.
     pub remaining: u32,
 }
 

@@ -19,6 +19,7 @@ use http::Method;
 pub struct Operation {
     /// Zuora's operation id, unique in the table and safe as a metric label.
     pub id: &'static str,
+    /// One of GET, POST, PUT, DELETE and PATCH.
     pub method: Method,
     /// The path template, with parameters in braces: `/v1/accounts/{account-key}`.
     pub path: &'static str,
@@ -40,8 +41,11 @@ pub struct Operation {
 /// [`Concurrency`](crate::Concurrency), which keeps the name as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LimitType {
+    /// Everything that no other type has, and calls that the table does not know.
     Default,
+    /// Accounts, orders and subscriptions being written or previewed, and RSA signatures.
     HighVolume,
+    /// Every `/object-query` and Quickstart (`/v2`) call.
     ObjectQuery,
     /// Exempt from concurrency limits: getting a token, and the older `POST /v1/connections`.
     Unlimited,

@@ -29,20 +29,28 @@ pub struct Target<'a> {
 /// Why a path is refused, whoever asks. `Display` says it in words meant for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
+    /// No slash at the beginning, as in `*` and in absolute form.
     #[error("the path does not begin with a slash")]
     NotAbsolute,
+    /// A space, `#`, a control character or a byte outside US-ASCII, as it is.
     #[error("the path has a character that must be percent-encoded, byte 0x{0:02x}")]
     RawByte(u8),
+    /// `%zz`, or `%2` at the end.
     #[error("the path has a `%` that two hexadecimal digits do not follow")]
     BrokenEncoding,
+    /// Decoding leaves another encoding, as in `%252e`.
     #[error("the path is percent-encoded twice")]
     EncodedTwice,
+    /// `%00`, `%0d` and their like.
     #[error("the path has an encoded control character, byte 0x{0:02x}")]
     Control(u8),
+    /// Some servers take it for a slash, raw or as `%5c`.
     #[error("the path has a backslash")]
     Backslash,
+    /// Overlong forms such as `%c0%af` among them.
     #[error("the path is not UTF-8 when decoded")]
     NotUtf8,
+    /// In any coding, with `;parameters` or without.
     #[error("the path has a `.` or `..` segment")]
     DotSegment,
 }

@@ -26,16 +26,22 @@ pub struct TrackId(Arc<str>);
 /// The rule that a track id broke. `Display` says it in words meant for whoever sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrackIdError {
+    /// No character at all.
     #[error("a track id has at least one character, this one is empty")]
     Empty,
+    /// More than 64 bytes; carries how many.
     #[error("a track id has at most 64 characters, this one has {0}")]
     TooLong(usize),
+    /// A byte outside US-ASCII.
     #[error("a track id is US-ASCII, this one has byte 0x{0:02x}")]
     NotAscii(u8),
+    /// A control character, a tab included.
     #[error("a track id has no control characters, this one has byte 0x{0:02x}")]
     Control(u8),
+    /// HTTP would drop the space, and the id would be another.
     #[error("a track id does not begin or end with a space")]
     OuterSpace,
+    /// One of `:` `;` `"` `'`.
     #[error("a track id has none of the characters : ; \" ', this one has {0}")]
     Forbidden(char),
 }
@@ -80,6 +86,7 @@ impl TrackId {
         Self::parse(format!("{app}-{given}").as_bytes())
     }
 
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

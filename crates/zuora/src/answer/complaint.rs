@@ -261,7 +261,7 @@ pub(super) fn is_possible(text: &[u8]) -> bool {
 
     match text.trim_ascii_start().first() {
         Some(b'{') => KEY.find(text).is_some() && (says_word() || has_code_number(text)),
-        Some(b'<') => WORDS[0].find(text).is_some(),
+        Some(b'<') => says_word(),
         _ => false,
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Trie {
 
 #[derive(Default)]
 struct Node {
-    /// Sorted by segment.
+    /// Sorted by length, then by segment: most comparisons end at the length.
     literals: Vec<(&'static [u8], usize)>,
     parameter: Option<usize>,
     /// Index into the table, by method.
@@ -44,7 +44,7 @@ impl Trie {
         let child = if segment.starts_with('{') {
             *node.parameter.get_or_insert(new)
         } else {
-            match node.literals.binary_search_by_key(&segment.as_bytes(), |(literal, _)| literal) {
+            match node.place(segment.as_bytes()) {
                 Ok(found) => node.literals[found].1,
                 Err(place) => {
                     node.literals.insert(place, (segment.as_bytes(), new));
@@ -79,11 +79,19 @@ impl Trie {
 
 impl Node {
     fn literal(&self, segment: &[u8]) -> Option<usize> {
-        if memchr2(b'%', b';', segment).is_some() {
-            return self.literal_as_the_server_reads_it(segment);
+        match self.place(segment) {
+            Ok(found) => Some(self.literals[found].1),
+            Err(_) if memchr2(b'%', b';', segment).is_some() => {
+                self.literal_as_the_server_reads_it(segment)
+            }
+            Err(_) => None,
         }
-        let found = self.literals.binary_search_by_key(&segment, |(literal, _)| literal).ok()?;
-        Some(self.literals[found].1)
+    }
+
+    /// Where a segment is among the literals, or would be.
+    fn place(&self, segment: &[u8]) -> Result<usize, usize> {
+        let compare = |literal: &[u8]| (literal.len(), literal).cmp(&(segment.len(), segment));
+        self.literals.binary_search_by(|(literal, _)| compare(literal))
     }
 
     /// `%61ccounts` and `accounts;v=1` are `accounts` to Zuora's servers, and count against its limit.
@@ -96,8 +104,7 @@ impl Node {
             *plain.get_mut(length)? = byte;
             length += 1;
         }
-        let plain = &plain[..length];
-        let found = self.literals.binary_search_by_key(&plain, |(literal, _)| literal).ok()?;
+        let found = self.place(&plain[..length]).ok()?;
         Some(self.literals[found].1)
     }
 }

@@ -34,24 +34,32 @@ pub struct Pattern {
 /// What is wrong with a pattern, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
+    /// Not two words.
     #[error("a pattern is a method and a path, like `GET /v1/accounts/*`; `{0}` is not")]
     Shape(String),
+    /// A method in lower case or none of HTTP.
     #[error(
         "`{0}` is not a method; write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or `*` for all"
     )]
     Method(String),
+    /// The path does not begin with a slash.
     #[error("the path `{0}` of a pattern begins with a slash")]
     NotAbsolute(String),
+    /// Two slashes in a row.
     #[error("the path `{0}` has an empty segment")]
     EmptySegment(String),
+    /// A `.` or `..` segment, which no target that can be judged has.
     #[error("the path `{0}` has a `.` or `..` segment, and no call with one is ever sent")]
     DotSegment(String),
+    /// `**` elsewhere than as the last segment.
     #[error("`**` is a segment of its own, and the last one, in `{0}`; `*` stands for one segment")]
     DoubleStar(String),
+    /// A character that no decoded path is compared with.
     #[error(
         "a pattern has no `{1}`, in `{0}`; paths are compared decoded, without query and `;` parameters"
     )]
     Character(String, char),
+    /// A template of the API reference instead of a pattern.
     #[error("`{0}` has a parameter in braces; write `*` for a segment")]
     Braces(String),
 }
