@@ -1,1 +1,30 @@
-//! The life of a request.
+//! The life of a request, from the caller's socket to Zuora's and back.
+//!
+//! [`Proxy`] is the road: a request is accepted, identified, authorized, classified, prepared, admitted, authenticated,
+//! sent, judged, and relayed or sent again. [`Server`] is where callers arrive, [`Upstream`] is the way to Zuora.
+//!
+//! What this crate does not know: the configuration file, metric names, and how a turn is decided. It is handed values
+//! of the crates that do.
+
+mod body;
+mod call;
+mod error;
+mod headers;
+mod leg;
+mod local;
+mod outbound;
+mod proxy;
+mod pump;
+mod relay;
+mod request;
+mod route;
+mod server;
+mod tls;
+mod upstream;
+
+pub use body::{Body, Broken};
+pub use proxy::Proxy;
+pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
+pub use server::Server;
+pub use tls::{TlsError, client_config, server_config};
+pub use upstream::{Connector, OAuth, Opening, Stream, Upstream};

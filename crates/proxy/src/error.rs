@@ -1,0 +1,170 @@
+//! Everything that can end a call here, and the one place where it becomes a response.
+
+use admission::Shed;
+use credentials::{TokenUnavailable, Unauthenticated};
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::json;
+use tokio::time::{Duration, Instant};
+
+use crate::body::Body;
+use crate::headers;
+use crate::request::BadRequest;
+
+/// Why a call got an answer of ours instead of Zuora's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Unauthenticated(#[from] Unauthenticated),
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("{0}")]
+    BadRequest(#[from] BadRequest),
+    #[error("the request body is longer than {} bytes", crate::request::LONGEST_BODY)]
+    TooLarge,
+    #[error("no such path here: Zuora's API is everything outside `/_gateway/`")]
+    NotFound,
+    #[error("turned away before reaching Zuora: {0}")]
+    Shed(#[from] Shed),
+    #[error("no valid Zuora token could be had")]
+    TokenUnavailable(#[from] TokenUnavailable),
+    #[error("cannot reach Zuora")]
+    Unreachable(#[source] hyper_util::client::legacy::Error),
+    #[error("Zuora did not answer in {}s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("the exchange with Zuora broke")]
+    Broke(#[source] BoxError),
+    #[error("the gateway is shutting down")]
+    Draining,
+    #[error("a bug in the gateway ended this call")]
+    Panicked,
+}
+
+/// The cause of a failure whose exact type nobody asks for.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether Zuora may have done what the call asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Executed {
+    No,
+    Maybe,
+}
+
+impl Executed {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Maybe => "maybe",
+        }
+    }
+}
+
+impl Error {
+    /// The word for it in `Zuora-Gateway-Error`, metrics and logs.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
+            Self::BadRequest(_) => "bad-request",
+            Self::TooLarge => "too-large",
+            Self::NotFound => "not-found",
+            Self::Shed(Shed::QueueFull { .. } | Shed::QueueBytes { .. }) => "queue-full",
+            Self::Shed(Shed::QueueTimeout { .. }) => "queue-timeout",
+            Self::Shed(Shed::Hopeless { .. }) => "deadline",
+            Self::Shed(Shed::Cooldown { .. }) => "cooldown",
+            Self::TokenUnavailable(_) => "token-unavailable",
+            Self::Unreachable(_) => "upstream-unreachable",
+            Self::Timeout(_) => "upstream-timeout",
+            Self::Broke(_) => "upstream-broke",
+            Self::Draining => "draining",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Shed(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TokenUnavailable(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unreachable(_) | Self::Broke(_) => StatusCode::BAD_GATEWAY,
+            Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Eight digits in Zuora's manner, so that clients which parse codes sort ours where they belong.
+    fn code(&self) -> u32 {
+        match self {
+            Self::Unauthenticated(_) => 90_000_011,
+            Self::Forbidden(_) => 50_000_010,
+            Self::BadRequest(_) | Self::TooLarge => 50_000_020,
+            Self::NotFound => 50_000_040,
+            Self::Shed(_) => 50_000_070,
+            Self::Panicked => 50_000_060,
+            Self::TokenUnavailable(_)
+            | Self::Unreachable(_)
+            | Self::Timeout(_)
+            | Self::Broke(_)
+            | Self::Draining => 50_000_061,
+        }
+    }
+
+    pub(crate) fn executed(&self) -> Executed {
+        match self {
+            Self::Timeout(_) | Self::Broke(_) | Self::Panicked => Executed::Maybe,
+            _ => Executed::No,
+        }
+    }
+
+    /// How long the caller should wait before it asks again: short and honest, as some clients sleep it out silently.
+    fn retry_after(&self, now: Instant) -> Option<Duration> {
+        match self {
+            Self::Shed(shed) => Some(shed.retry_after(now)),
+            Self::TokenUnavailable(unavailable) => Some(unavailable.retry_after),
+            Self::Draining => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The only place where an error becomes a response: Zuora's shape, our words, and a header that says it is ours.
+    pub(crate) fn to_response(&self, track_id: &str, now: Instant) -> Response<Body> {
+        let answer = json!({
+            "success": false,
+            "processId": track_id,
+            "reasons": [{ "code": self.code(), "message": self.to_string() }],
+        });
+        let mut response = Response::new(Body::whole(answer.to_string().into()));
+        *response.status_mut() = self.status();
+
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(headers::ERROR, HeaderValue::from_static(self.reason()));
+        fields.insert(headers::EXECUTED, HeaderValue::from_static(self.executed().as_str()));
+        if let Some(wait) = self.retry_after(now) {
+            fields.insert(header::RETRY_AFTER, whole_seconds(wait).into());
+        }
+        if matches!(self, Self::Unauthenticated(_)) {
+            let schemes = r#"Bearer realm="zuora-gateway", Basic realm="zuora-gateway""#;
+            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(schemes));
+        }
+        response
+    }
+
+    /// Whether the connection must not be used again after this answer.
+    pub(crate) fn ends_connection(&self) -> bool {
+        match self {
+            Self::BadRequest(bad) => bad.ends_connection(),
+            Self::TooLarge | Self::Draining => true,
+            _ => false,
+        }
+    }
+}
+
+/// Rounded up: a caller that comes back early would only be sent away again.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}

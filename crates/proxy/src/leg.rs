@@ -1,0 +1,317 @@
+//! The upstream leg: one attempt at Zuora, which lives as long as Zuora works on it.
+//!
+//! Polled by the call while its caller is there, which costs nothing extra. When the caller leaves, the call is
+//! dropped, and the leg goes on in a task of its own: Zuora works on all the same, so the permit stays taken, and a
+//! write's outcome is still worth a log line.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use admission::{Permit, Refused, Ticket};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::Request;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Error as ClientError;
+use telemetry::{Live, Refused as RefusedKind, Verdict as Label};
+use tokio::time::{Duration, Instant, timeout};
+use tokio_util::task::TaskTracker;
+use zuora::{RefusalKind, TrackId, Verdict};
+
+use crate::body::Upload;
+use crate::error::BoxError;
+use crate::outbound::Gathered;
+use crate::pump::Pump;
+use crate::route::Route;
+use crate::upstream::SendError;
+
+/// An attempt on its way to Zuora. Resolves once its answer is understood. Dropped earlier, it goes on by itself.
+pub(crate) struct Leg {
+    running: Option<Running>,
+    then: Option<Afterlife>,
+}
+
+type Running = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>;
+
+/// What an attempt consists of.
+pub(crate) struct Attempt {
+    pub(crate) request: Request<Upload>,
+    pub(crate) claim: Claim,
+    /// Which token it carries.
+    pub(crate) token: u64,
+    pub(crate) route: Arc<Route>,
+}
+
+/// What an attempt holds until Zuora is done: its permit, and its place among the live legs.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// Gone once a refusal has given it back.
+    permit: Option<Permit>,
+    _live: Live,
+    since: Instant,
+    route: Arc<Route>,
+}
+
+impl Claim {
+    pub(crate) fn new(permit: Permit, live: Live, route: Arc<Route>) -> Self {
+        Self { permit: Some(permit), _live: live, since: Instant::now(), route }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.route.pool_metrics().held(self.since.elapsed());
+    }
+}
+
+/// What is needed to end a leg that nobody waits for.
+pub(crate) struct Afterlife {
+    pub(crate) tracker: TaskTracker,
+    pub(crate) track_id: TrackId,
+    pub(crate) is_write: bool,
+    pub(crate) patience: Duration,
+}
+
+/// Zuora's answer, understood.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) head: http::response::Parts,
+    pub(crate) content: Content,
+    pub(crate) verdict: Verdict,
+    /// The call's place in the queue, if it must go there again.
+    pub(crate) ticket: Ticket,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// All of it. Zuora is done, and the permit is back.
+    Whole(Bytes),
+    /// Its beginning; the permit stays taken until the rest is there.
+    Begun { first: Bytes, rest: Incoming, claim: Claim },
+}
+
+/// An attempt that brought no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nothing was sent, as no connection could be had.
+    Unreachable(ClientError),
+    /// Nothing was sent: a connection that had lain idle closed first.
+    NotSent(ClientError, Ticket),
+    /// Zuora did not answer in time, and may have acted.
+    Timeout(Duration),
+    /// The exchange broke midway, and Zuora may have acted.
+    Broke(BoxError),
+}
+
+impl Leg {
+    pub(crate) fn start(attempt: Attempt, then: Afterlife) -> Self {
+        Self { running: Some(Box::pin(attempt.run())), then: Some(then) }
+    }
+}
+
+impl Future for Leg {
+    type Output = Result<Answer, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let running = self.running.as_mut().expect("a leg is not polled again after its end");
+        let answer = ready!(running.as_mut().poll(cx));
+        self.running = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        if let (Some(running), Some(then)) = (self.running.take(), self.then.take()) {
+            let tracker = then.tracker.clone();
+            tracker.spawn(then.see_through(running));
+        }
+    }
+}
+
+impl fmt::Debug for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leg").finish_non_exhaustive()
+    }
+}
+
+impl Afterlife {
+    /// Waits for the answer that nobody else waits for any more, and tells the log how it went.
+    async fn see_through(self, running: Running) {
+        let track_id = self.track_id.as_str();
+        match running.await {
+            Ok(answer) => {
+                let status = answer.head.status.as_u16();
+                tracing::info!(track_id, status, "Zuora answered a call whose caller had left");
+                if let Content::Begun { rest, claim, .. } = answer.content {
+                    // For a read the connection is closed instead, which frees the permit at once.
+                    if self.is_write {
+                        let pump = Pump { incoming: rest, patience: self.patience, to_the_end: true, held: claim };
+                        pump.start(Bytes::new()).1.await;
+                    }
+                }
+            }
+            Err(failure) => {
+                tracing::warn!(track_id, %failure, "an attempt failed whose caller had left");
+            }
+        }
+    }
+}
+
+impl Attempt {
+    async fn run(self) -> Result<Answer, Failure> {
+        let sent = Instant::now();
+        let Self { request, claim, token, route } = self;
+        let outcome = exchange(&route, request, claim).await;
+        let took = sent.elapsed();
+        match outcome {
+            Ok(Exchanged { head, content, claim }) => Ok(judge(&route, head, content, claim, token, took)),
+            Err(failure) => {
+                route.pool_metrics().attempt(failure.label(), took);
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// An exchange that brought an answer.
+struct Exchanged {
+    head: http::response::Parts,
+    content: Seen,
+    claim: Claim,
+}
+
+/// As much of a body as was looked at.
+struct Seen {
+    first: Bytes,
+    rest: Option<Incoming>,
+}
+
+/// Sends the request and receives the head of the answer, and of its body what the verdict needs.
+async fn exchange(route: &Route, request: Request<Upload>, claim: Claim) -> Result<Exchanged, Failure> {
+    let patience = route.tenant.response_timeout;
+    let answer = timeout(patience, route.tenant.upstream.send(request)).await;
+    let response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(SendError::Unreachable(cause))) => return Err(Failure::Unreachable(cause)),
+        Ok(Err(SendError::NotSent(cause))) => return Err(Failure::NotSent(cause, claim.ticket())),
+        Ok(Err(SendError::Broke(cause))) => return Err(Failure::Broke(cause.into())),
+        Err(_) => return Err(Failure::Timeout(patience)),
+    };
+    let (head, body) = response.into_parts();
+    let wanted = zuora::judge_needs_body(head.status, &head.headers);
+    let content = look(body, wanted, patience).await?;
+    Ok(Exchanged { head, content, claim })
+}
+
+/// Receives the beginning of a body: all of a short one; of a long one as much as a verdict may need (`wanted`), or
+/// what has come along with the head.
+async fn look(mut body: Incoming, wanted: bool, patience: Duration) -> Result<Seen, Failure> {
+    let mut gathered = Gathered::default();
+    let is_short = body.size_hint().exact().is_some_and(|bytes| bytes <= zuora::ANSWER_LOOK as u64);
+    while !body.is_end_stream() && gathered.len() < zuora::ANSWER_LOOK as u64 {
+        let frame = if wanted || is_short {
+            timeout(patience, body.frame()).await.map_err(|_| Failure::Timeout(patience))?
+        } else {
+            match body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => return Ok(Seen { first: gathered.into_bytes(), rest: Some(body) }),
+            }
+        };
+        match frame {
+            None => return Ok(Seen { first: gathered.into_bytes(), rest: None }),
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data() {
+                    gathered.push(chunk);
+                }
+            }
+            Some(Err(cause)) => return Err(Failure::Broke(cause.into())),
+        }
+    }
+    let rest = Some(body).filter(|body| !body.is_end_stream());
+    Ok(Seen { first: gathered.into_bytes(), rest })
+}
+
+/// Reads the answer, and tells everybody whom it concerns: the pool, the token, the metrics.
+fn judge(
+    route: &Route,
+    head: http::response::Parts,
+    content: Seen,
+    mut claim: Claim,
+    token: u64,
+    took: Duration,
+) -> Answer {
+    let verdict = zuora::judge(head.status, &head.headers, &content.first, SystemTime::now());
+    let metrics = route.pool_metrics();
+    claim.observe(&head.headers);
+
+    let mut ticket = claim.ticket();
+    match &verdict {
+        Verdict::Relay => metrics.attempt(Label::Relay, took),
+        Verdict::Unauthenticated => {
+            metrics.attempt(Label::Unauthenticated, took);
+            route.tenant.tokens.rejected(token);
+        }
+        Verdict::Refused(refusal) => {
+            let until = Instant::now() + refusal.wait;
+            let (kind, refused) = match refusal.kind {
+                RefusalKind::Concurrency => (RefusedKind::Concurrency, Refused::Concurrency { until }),
+                RefusalKind::Rate => (RefusedKind::Rate, Refused::Rate { until }),
+            };
+            metrics.attempt(Label::Refused, took);
+            metrics.refused(kind);
+            // Zuora did not begin, so the permit goes back at once, and this call to the front of its queue.
+            ticket = claim.refused(refused).unwrap_or(ticket);
+        }
+    }
+    let content = match content.rest {
+        Some(rest) => Content::Begun { first: content.first, rest, claim },
+        None => Content::Whole(content.first),
+    };
+    Answer { head, content, verdict, ticket }
+}
+
+impl Claim {
+    fn ticket(&self) -> Ticket {
+        self.permit.as_ref().expect("only a refusal takes it").ticket()
+    }
+
+    fn refused(&mut self, refused: Refused) -> Option<Ticket> {
+        self.permit.take().map(|permit| permit.refused(refused))
+    }
+
+    /// Tells the pool what Zuora says about its limit.
+    fn observe(&self, headers: &http::HeaderMap) {
+        let said = zuora::Concurrency::read(headers).filter(|said| said.is_of_type(self.route.limit_type.name()));
+        if let (Some(said), Some(permit)) = (said, &self.permit) {
+            permit.observe_limit(said.limit);
+        }
+    }
+}
+
+impl Failure {
+    fn label(&self) -> Label {
+        match self {
+            Self::Unreachable(_) | Self::NotSent(..) => Label::NotSent,
+            Self::Timeout(_) | Self::Broke(_) => Label::Ambiguous,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(cause) => write!(f, "cannot connect: {cause}"),
+            Self::NotSent(cause, _) => write!(f, "the connection closed before the request left: {cause}"),
+            Self::Timeout(patience) => write!(f, "no answer in {}s", patience.as_secs()),
+            Self::Broke(cause) => write!(f, "the exchange broke: {cause}"),
+        }
+    }
+}
+

@@ -1,0 +1,120 @@
+//! What is answered here and never reaches Zuora: tokens for apps, and `/_gateway/`.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::body::Body;
+use crate::error::Error;
+use crate::headers;
+use crate::outbound::BODY_PATIENCE;
+use crate::proxy::Proxy;
+use crate::request::BadRequest;
+
+/// A token request of a client holds an id, a secret and a grant type.
+const LONGEST_FORM: usize = 16 * 1024;
+
+/// The paths under which the gateway itself answers.
+pub(crate) const OWN_PATHS: &str = "/_gateway/";
+
+/// A request that is for the gateway itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Local {
+    /// `POST /oauth/token`: what official clients do before anything else.
+    Token,
+    /// `GET /_gateway/whoami`.
+    WhoAmI,
+    /// `OPTIONS` that may go no further than here (RFC 9110 7.6.2).
+    Options,
+    /// Anything else below `/_gateway/`.
+    Nothing,
+}
+
+impl Local {
+    /// Which request of ours this is; `None` if it is for Zuora.
+    pub(crate) fn find<B>(request: &Request<B>) -> Option<Self> {
+        if headers::max_forwards(request.method(), request.headers()) == Some(0) {
+            return Some(Self::Options);
+        }
+        let path = request.uri().path();
+        if path == "/oauth/token" {
+            return (request.method() == Method::POST).then_some(Self::Token);
+        }
+        if !path.starts_with(OWN_PATHS) {
+            return None;
+        }
+        match (request.method(), path) {
+            (&Method::GET | &Method::HEAD, "/_gateway/whoami") => Some(Self::WhoAmI),
+            _ => Some(Self::Nothing),
+        }
+    }
+}
+
+impl Proxy {
+    /// Answers a request that is for the gateway itself.
+    pub(crate) async fn answer_local(
+        &self,
+        local: Local,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Error> {
+        match local {
+            Local::Token => self.grant_token(request).await,
+            Local::WhoAmI => self.whoami(request.headers()),
+            Local::Options => {
+                let mut response = Response::new(Body::whole(Bytes::new()));
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+                response.headers_mut().insert(header::ALLOW, methods);
+                Ok(response)
+            }
+            Local::Nothing => Err(Error::NotFound),
+        }
+    }
+
+    async fn grant_token(&self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+        let (head, body) = request.into_parts();
+        let form = timeout(BODY_PATIENCE, Limited::new(body, LONGEST_FORM).collect()).await;
+        let form = form.map_err(|_| BadRequest::SlowBody)?.map_err(|cause| {
+            if cause.is::<LengthLimitError>() { Error::TooLarge } else { BadRequest::Body.into() }
+        })?;
+        let mut response = match self.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now()) {
+            Ok(token) => json_response(StatusCode::OK, token.to_json()),
+            Err(error) => {
+                tracing::info!(%error, "an app got no token");
+                let mut response = json_response(error.status(), error.to_json());
+                if let Some(schemes) = error.www_authenticate() {
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
+                }
+                response
+            }
+        };
+        // RFC 6749 5.1: a token must not be cached.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    fn whoami(&self, headers: &HeaderMap) -> Result<Response<Body>, Error> {
+        let app = self.app(headers)?;
+        let entities: Vec<_> = app.tenant.entities.iter().filter_map(|entity| entity.id.as_deref()).collect();
+        let answer = json!({
+            "app": &*app.name,
+            "tenant": &*app.tenant.name,
+            "entities": entities,
+            "queue_timeout_seconds": app.queue_timeout.as_secs_f64(),
+        });
+        Ok(json_response(StatusCode::OK, answer.to_string()))
+    }
+}
+
+fn json_response(status: StatusCode, body: String) -> Response<Body> {
+    let mut response = Response::new(Body::whole(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

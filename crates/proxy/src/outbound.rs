@@ -1,0 +1,150 @@
+//! What is sent to Zuora: the caller's request without what was meant for us, as often as it may be sent.
+
+use std::sync::Arc;
+
+use admission::{Admission, AppId, Kept, PoolId};
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Uri};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Duration, timeout};
+
+use crate::body::{Flow, Upload};
+use crate::error::Error;
+use crate::request::{BadRequest, LONGEST_BODY};
+
+/// How long a caller may stay silent within its body.
+pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A request for Zuora, ready but for its token.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    payload: Payload,
+}
+
+/// A request body, and whether it can be sent again.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Kept { bytes: Bytes, _counted: Option<Kept> },
+    Once(Option<Box<Flow>>),
+}
+
+impl Outbound {
+    pub(crate) fn new(head: Parts, uri: Uri, payload: Payload) -> Self {
+        Self { method: head.method, uri, headers: head.headers, payload }
+    }
+
+    /// Whether another attempt could be made: its body is kept, or has not begun to flow.
+    pub(crate) fn replayable(&self) -> bool {
+        !matches!(self.payload, Payload::Once(None))
+    }
+
+    /// A write may change something at Zuora, so it is never cut off once it was sent.
+    pub(crate) fn is_write(&self) -> bool {
+        !self.method.is_safe()
+    }
+
+    /// The next attempt. A body that flows goes with the first one.
+    pub(crate) fn attempt(&mut self, authorization: HeaderValue) -> Request<Upload> {
+        let upload = match &mut self.payload {
+            Payload::Kept { bytes, .. } => Upload::Kept(Some(bytes.clone()).filter(|bytes| !bytes.is_empty())),
+            Payload::Once(flow) => flow.take().map_or(Upload::Kept(None), Upload::Flowing),
+        };
+        let mut request = Request::new(upload);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        request
+    }
+}
+
+/// Where the bytes of kept bodies are counted.
+#[derive(Debug)]
+pub(crate) struct Keeper<'a> {
+    pub(crate) admission: &'a Arc<Admission>,
+    pub(crate) pool: PoolId,
+    pub(crate) app: AppId,
+    /// The longest body that is kept.
+    pub(crate) longest: u64,
+}
+
+impl Keeper<'_> {
+    /// Reads the body if it is short enough to keep, before the call waits for its turn: a slow caller then holds no
+    /// permit. Polling the body is also what makes hyper send `100 Continue`, so a caller that expects one is only
+    /// told to go on once there is room for what it will send.
+    pub(crate) async fn receive(&self, mut body: Incoming) -> Result<Payload, Error> {
+        if body.is_end_stream() {
+            return Ok(Payload::Kept { bytes: Bytes::new(), _counted: None });
+        }
+        let announced = body.size_hint().lower();
+        if announced > LONGEST_BODY {
+            return Err(Error::TooLarge);
+        }
+        if announced > self.longest {
+            return Ok(Payload::Once(Some(Box::new(Flow::new(Bytes::new(), body)))));
+        }
+
+        let mut counted = self.admission.keep(self.pool, self.app, announced)?;
+        let mut gathered = Gathered::default();
+        while let Some(chunk) = next_chunk(&mut body).await? {
+            let beyond = gathered.len() + chunk.len() as u64;
+            counted.grow(beyond.saturating_sub(gathered.len().max(announced)))?;
+            gathered.push(chunk);
+            if beyond > self.longest {
+                return Ok(Payload::Once(Some(Box::new(Flow::new(gathered.into_bytes(), body)))));
+            }
+        }
+        Ok(Payload::Kept { bytes: gathered.into_bytes(), _counted: Some(counted) })
+    }
+}
+
+async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, BadRequest> {
+    loop {
+        let frame = timeout(BODY_PATIENCE, body.frame()).await.map_err(|_| BadRequest::SlowBody)?;
+        match frame {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(BadRequest::Body),
+            Some(Ok(frame)) => {
+                // Trailers are dropped, see `Flow`.
+                if let Ok(chunk) = frame.into_data() {
+                    return Ok(Some(chunk));
+                }
+            }
+        }
+    }
+}
+
+/// Chunks put together. One alone, the usual case, is not copied.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Gathered {
+    pub(crate) fn len(&self) -> u64 {
+        self.first.len().max(self.all.len()) as u64
+    }
+
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        if self.first.is_empty() {
+            self.first = chunk;
+            return;
+        }
+        if self.all.is_empty() {
+            self.all.extend_from_slice(&self.first);
+        }
+        self.all.extend_from_slice(&chunk);
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
+    }
+}

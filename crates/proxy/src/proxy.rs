@@ -1,0 +1,304 @@
+//! The road of a request.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use admission::{Ask, Permit, Place, Ticket};
+use credentials::{Apps, Token};
+use futures_util::FutureExt;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Request, Response, Version};
+use hyper::body::Incoming;
+use telemetry::{AppMetrics, Metrics, Verdict as Label};
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use zuora::{LimitType, Target, TrackId, Verdict};
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::error::Error;
+use crate::headers;
+use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, Leg};
+use crate::local::Local;
+use crate::outbound::{Keeper, Outbound};
+use crate::relay::relay;
+use crate::request::{self, BadRequest, accept};
+use crate::route::{App, Route, ValidTrackId};
+
+/// Stands between apps and their tenants.
+#[derive(Debug)]
+pub struct Proxy {
+    pub(crate) apps: Vec<Arc<App>>,
+    pub(crate) doors: Apps,
+    pub(crate) metrics: Arc<Metrics>,
+    stranger: AppMetrics,
+    /// Legs and bodies that outlive their callers.
+    tasks: TaskTracker,
+    /// Cancelled when calls that still wait must be sent away.
+    closing: CancellationToken,
+}
+
+/// What happens to a call after an attempt.
+enum Next {
+    Relay(Answer),
+    Requeue(Ticket),
+}
+
+impl Proxy {
+    /// A proxy for `apps`, whose credentials `doors` knows in the same order.
+    #[must_use]
+    pub fn new(apps: Vec<App>, doors: Apps, metrics: Arc<Metrics>) -> Arc<Self> {
+        let stranger = metrics.app(telemetry::UNKNOWN, telemetry::UNKNOWN);
+        let apps = apps.into_iter().map(Arc::new).collect();
+        Arc::new(Self {
+            apps,
+            doors,
+            metrics,
+            stranger,
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        })
+    }
+
+    /// Answers every request: with Zuora's response, or with our own. Dropping the future means that the caller has
+    /// left: a call that waits leaves the queue at once, one that was sent is seen through without its caller.
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        let version = request.version();
+        let mut ends_connection = request::ends_connection(version, request.headers());
+        let mut call = Box::new(Call::begin(&request, self.stranger.clone()));
+
+        let outcome = AssertUnwindSafe(self.forward(request, &mut call)).catch_unwind().await;
+        let mut response = match outcome.unwrap_or(Err(Error::Panicked)) {
+            Ok(mut response) => {
+                call.answer(&mut response, None);
+                response
+            }
+            Err(error) => {
+                ends_connection |= error.ends_connection();
+                self.refuse(&error, &mut call)
+            }
+        };
+        if ends_connection && version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.map(|body| body.of(call))
+    }
+
+    /// The road, from the first question to the answer. Each step is a function of the same name.
+    async fn forward(&self, request: Request<Incoming>, call: &mut Call) -> Result<Response<Body>, Error> {
+        accept(&request)?;
+        if let Some(local) = Local::find(&request) {
+            return self.answer_local(local, request).await;
+        }
+        let app = self.identify(&request, call)?;
+        authorize(&app, &request)?;
+        let route = classify(app, &request, call)?;
+        let deadline = call.started + route.app.queue_timeout;
+        let mut outbound = prepare(&route, request, call.track_id()).await?;
+        let mut place = Place::Back;
+
+        loop {
+            let permit = self.admit(&route, place, deadline, call).await?;
+            let token = authenticate(&route, deadline, call).await?;
+            let answer = self.send(&route, &mut outbound, permit, token, call).await;
+            match judge(&route, answer, &outbound, call)? {
+                Next::Relay(answer) => return Ok(relay(answer, &route, outbound.is_write(), &self.tasks)),
+                Next::Requeue(ticket) => place = Place::Front(ticket),
+            }
+        }
+    }
+
+    fn identify(&self, request: &Request<Incoming>, call: &mut Call) -> Result<Arc<App>, Error> {
+        let app = Arc::clone(self.app(request.headers())?);
+        call.track_id = Some(track_id(&app, request.headers())?);
+        Ok(app)
+    }
+
+    /// The app whose credential these headers carry.
+    pub(crate) fn app(&self, headers: &HeaderMap) -> Result<&Arc<App>, Error> {
+        let index = self.doors.identify(headers, SystemTime::now())?;
+        Ok(self.apps.get(index).expect("every credential belongs to an app"))
+    }
+
+    /// Waits for the call's turn.
+    async fn admit(&self, route: &Route, place: Place, deadline: Instant, call: &mut Call) -> Result<Permit, Error> {
+        let began = Instant::now();
+        let ask = Ask { pool: route.pool, app: route.app.id, deadline, place, not_before: None };
+        let admitted = tokio::select! {
+            biased;
+            admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),
+            () = self.closing.cancelled() => Err(Error::Draining),
+        };
+        call.queue += began.elapsed();
+        let permit = admitted?;
+        if let Some(reason) = permit.reason() {
+            call.waited(reason.as_str());
+        }
+        Ok(permit)
+    }
+
+    /// Puts the attempt on the wire. From here on the upstream leg owns it.
+    async fn send(
+        &self,
+        route: &Arc<Route>,
+        outbound: &mut Outbound,
+        permit: Permit,
+        token: Token,
+        call: &mut Call,
+    ) -> Result<Answer, Failure> {
+        call.attempts += 1;
+        let began = Instant::now();
+        let attempt = Attempt {
+            request: outbound.attempt(token.authorization),
+            claim: Claim::new(permit, self.metrics.leg(), Arc::clone(route)),
+            token: token.generation,
+            route: Arc::clone(route),
+        };
+        let then = Afterlife {
+            tracker: self.tasks.clone(),
+            track_id: call.track_id().clone(),
+            is_write: outbound.is_write(),
+            patience: route.tenant.response_timeout,
+        };
+        let answer = Leg::start(attempt, then).await;
+        call.upstream += began.elapsed();
+        answer
+    }
+
+    /// The answer to a call that failed here.
+    fn refuse(&self, error: &Error, call: &mut Call) -> Response<Body> {
+        if let (Error::Shed(_), Some(route)) = (error, &call.route) {
+            route.app.metrics.shed(error.reason());
+        }
+        let cause = std::error::Error::source(error).map(|cause| chain(cause));
+        tracing::debug!(reason = error.reason(), %error, cause, "a call failed here");
+        let mut response = error.to_response(call.track_id().as_str(), Instant::now());
+        call.answer(&mut response, Some(error.reason()));
+        response
+    }
+
+    /// Sends away the calls that still wait, and returns once every leg has ended or `patience` is over: then `false`,
+    /// and what still runs is cut off with the process.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.closing.cancel();
+        self.tasks.close();
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// May this app do this? Decided before the body is read, on the path that will be sent.
+fn authorize(app: &App, request: &Request<Incoming>) -> Result<(), Error> {
+    let target = Target::read(request.uri().path()).map_err(BadRequest::from)?;
+    if app.policy.permits(request.method(), &target) {
+        Ok(())
+    } else {
+        Err(Error::Forbidden("this app is not allowed to call this operation"))
+    }
+}
+
+/// Which operation is it, and which pool does it count against?
+fn classify(app: Arc<App>, request: &Request<Incoming>, call: &mut Call) -> Result<Arc<Route>, Error> {
+    call.operation = zuora::classify(request.method(), request.uri().path());
+    let limit_type = call.operation.map_or(LimitType::Default, |operation| operation.limit_type);
+    let route = Arc::new(Route::find(app, limit_type, request.headers())?);
+    call.route = Some(Arc::clone(&route));
+    Ok(route)
+}
+
+/// Makes the request what Zuora should see of it, and keeps its body if it is short enough to be sent again.
+async fn prepare(route: &Route, request: Request<Incoming>, track_id: &TrackId) -> Result<Outbound, Error> {
+    let (mut head, body) = request.into_parts();
+    let forwards = headers::max_forwards(&head.method, &head.headers);
+    headers::towards_zuora(&mut head.headers);
+    if let Some(forwards) = forwards {
+        head.headers.insert(header::MAX_FORWARDS, forwards.saturating_sub(1).into());
+    }
+    head.headers.insert(headers::TRACK_ID, track_id.to_header_value());
+    head.headers.insert(header::HOST, route.tenant.upstream.host());
+
+    let target = head.uri.path_and_query().expect("an accepted target has a path").clone();
+    let uri = route.tenant.upstream.uri(target);
+    let tenant = &route.tenant;
+    let keeper =
+        Keeper { admission: &tenant.admission, pool: route.pool, app: route.app.id, longest: tenant.replay_buffer };
+    let payload = keeper.receive(body).await?;
+    Ok(Outbound::new(head, uri, payload))
+}
+
+/// The tenant's current token, taken after admission: one that was valid when the call began to wait may not be now.
+async fn authenticate(route: &Route, deadline: Instant, call: &mut Call) -> Result<Token, Error> {
+    let began = Instant::now();
+    let token = route.tenant.tokens.current(deadline).await;
+    let took = began.elapsed();
+    if took > Duration::from_millis(1) {
+        call.waited("token");
+    }
+    call.token += took;
+    Ok(token?)
+}
+
+/// What becomes of the call. The leg has already told pool and token what the answer means for them.
+fn judge(
+    route: &Route,
+    answer: Result<Answer, Failure>,
+    outbound: &Outbound,
+    call: &mut Call,
+) -> Result<Next, Error> {
+    let may_repeat = outbound.replayable() && call.attempts < route.tenant.attempts;
+    let (label, ticket) = match answer {
+        Ok(answer) => match answer.verdict {
+            // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
+            Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
+            // A second refusal of a fresh token is the caller's to see.
+            Verdict::Unauthenticated if may_repeat && !call.reauthenticated => {
+                call.reauthenticated = true;
+                (Label::Unauthenticated, answer.ticket)
+            }
+            Verdict::Relay | Verdict::Refused(_) | Verdict::Unauthenticated => return Ok(Next::Relay(answer)),
+        },
+        Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket),
+        Err(failure) => return Err(failure.into()),
+    };
+    route.tenant.metrics.retried(label);
+    Ok(Next::Requeue(ticket))
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unreachable(cause) | Failure::NotSent(cause, _) => Self::Unreachable(cause),
+            Failure::Timeout(patience) => Self::Timeout(patience),
+            Failure::Broke(cause) => Self::Broke(cause),
+        }
+    }
+}
+
+/// The track id of a call: the app's own where policy keeps it, else one of ours.
+fn track_id(app: &App, headers: &HeaderMap) -> Result<TrackId, BadRequest> {
+    let policy = app.tenant.track_ids;
+    let given = request::single(headers, &headers::TRACK_ID, BadRequest::TwoTrackIds)?;
+    let Some(given) = given.filter(|_| policy.valid != ValidTrackId::Replace) else {
+        return Ok(TrackId::mint(&app.name));
+    };
+    let kept = TrackId::parse(given).and_then(|id| match policy.valid {
+        ValidTrackId::Prefix => TrackId::prefixed(&app.name, &id),
+        ValidTrackId::Keep | ValidTrackId::Replace => Ok(id),
+    });
+    match kept {
+        Err(_) if policy.replace_invalid => Ok(TrackId::mint(&app.name)),
+        kept => Ok(kept?),
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

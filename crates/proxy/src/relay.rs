@@ -1,0 +1,31 @@
+//! Passing Zuora's answer on: its own bytes, without what was meant for us.
+
+use http::Response;
+use tokio_util::task::TaskTracker;
+
+use crate::body::Body;
+use crate::headers;
+use crate::leg::{Answer, Content};
+use crate::pump::Pump;
+use crate::route::Route;
+
+/// Turns Zuora's answer into the caller's. A body that has not wholly arrived is read by a task of its own, ahead of
+/// the caller: so that the caller's pace does not hold the permit.
+pub(crate) fn relay(answer: Answer, route: &Route, is_write: bool, tasks: &TaskTracker) -> Response<Body> {
+    let body = match answer.content {
+        Content::Whole(bytes) => Body::whole(bytes),
+        Content::Begun { first, rest, claim } => {
+            let patience = route.tenant.response_timeout;
+            let pump = Pump { incoming: rest, patience, to_the_end: is_write, held: claim };
+            let (pumped, pumping) = pump.start(first);
+            tasks.spawn(pumping);
+            Body::flowing(pumped)
+        }
+    };
+    let mut head = answer.head;
+    headers::towards_caller(&mut head.headers);
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}

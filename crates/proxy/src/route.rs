@@ -1,0 +1,149 @@
+//! Where a call goes: its app, its tenant, and the pool it counts against.
+
+use std::sync::Arc;
+
+use admission::{Admission, AppId, PoolId};
+use credentials::Tokens;
+use http::HeaderMap;
+use telemetry::{AppMetrics, PoolMetrics, TenantMetrics};
+use tokio::time::Duration;
+use zuora::{LimitType, Policy};
+
+use crate::error::Error;
+use crate::headers;
+use crate::request::{BadRequest, single};
+use crate::upstream::Upstream;
+
+/// A program that calls us.
+#[derive(Debug)]
+pub struct App {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Which of the proxy's tenants it calls.
+    pub tenant: Arc<Tenant>,
+    /// Its place among the apps of its tenant's admission.
+    pub id: AppId,
+    /// What it may call.
+    pub policy: Policy,
+    /// How long its calls may wait for their turn.
+    pub queue_timeout: Duration,
+    /// Counts its calls.
+    pub metrics: AppMetrics,
+    /// Counts its calls by pool, in the order of [`POOLS`].
+    pub pools: [PoolMetrics; POOLS.len()],
+}
+
+/// A Zuora tenant, as far as a call has to do with it.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// The way there.
+    pub upstream: Upstream,
+    /// Who goes next.
+    pub admission: Arc<Admission>,
+    /// The shared token.
+    pub tokens: Arc<Tokens>,
+    /// Its entities; one without a name if it has only one.
+    pub entities: Vec<Entity>,
+    /// What happens to the track ids of apps.
+    pub track_ids: TrackIdPolicy,
+    /// How often a call is tried.
+    pub attempts: u32,
+    /// The longest request body that is kept for another attempt, in bytes.
+    pub replay_buffer: u64,
+    /// How long Zuora may take to begin its answer, and may fall silent within it.
+    pub response_timeout: Duration,
+    /// Counts what happens here.
+    pub metrics: TenantMetrics,
+}
+
+/// An entity of a tenant, with its pools in the order of [`POOLS`].
+#[derive(Debug)]
+pub struct Entity {
+    /// Its id; `None` if the tenant has only one.
+    pub id: Option<Arc<str>>,
+    /// Its pools.
+    pub pools: [PoolId; POOLS.len()],
+}
+
+/// The limit types that operations have. What Zuora does not limit counts as `Default`: that never lets too many
+/// through, and only logins are concerned, which are answered here.
+pub const POOLS: [LimitType; 3] = [LimitType::Default, LimitType::HighVolume, LimitType::ObjectQuery];
+
+/// What happens to the track ids that apps send.
+#[derive(Clone, Copy, Debug)]
+pub struct TrackIdPolicy {
+    /// One that Zuora would take.
+    pub valid: ValidTrackId,
+    /// Whether one that Zuora would not take is replaced; otherwise the call is answered 400.
+    pub replace_invalid: bool,
+}
+
+/// What happens to a track id that Zuora would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValidTrackId {
+    /// It is passed on as it is.
+    Keep,
+    /// The app's name and a hyphen are put before it.
+    Prefix,
+    /// It is replaced by one of ours.
+    Replace,
+}
+
+/// Where one call goes.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) app: Arc<App>,
+    pub(crate) tenant: Arc<Tenant>,
+    pub(crate) limit_type: LimitType,
+    pub(crate) pool: PoolId,
+}
+
+impl Route {
+    /// Finds the pool for what `app` asks.
+    pub(crate) fn find(app: Arc<App>, limit_type: LimitType, headers: &HeaderMap) -> Result<Self, Error> {
+        let tenant = Arc::clone(&app.tenant);
+        let pool = tenant.entity(headers)?.pools[index(limit_type)];
+        Ok(Self { app, tenant, limit_type, pool })
+    }
+
+    pub(crate) fn pool_metrics(&self) -> &PoolMetrics {
+        &self.app.pools[index(self.limit_type)]
+    }
+}
+
+impl Tenant {
+    /// The entity that a call names, or the default one. Limits are per entity, so a call for an entity that nobody
+    /// configured could pass a limit unseen: it is refused.
+    fn entity(&self, headers: &HeaderMap) -> Result<&Entity, Error> {
+        let default = self.entities.first().expect("a tenant has at least one entity");
+        if default.id.is_none() {
+            return Ok(default);
+        }
+        match single(headers, &headers::ENTITY_IDS, BadRequest::Entities)? {
+            None => Ok(default),
+            Some(named) => self
+                .entities
+                .iter()
+                .find(|entity| entity.id.as_ref().is_some_and(|id| same_entity(id.as_bytes(), named)))
+                .ok_or(Error::Forbidden("`Zuora-Entity-Ids` names an entity that this gateway does not serve")),
+        }
+    }
+}
+
+/// Zuora writes entity ids with hyphens and, in its older headers, without.
+fn same_entity(a: &[u8], b: &[u8]) -> bool {
+    let plain = |id: &[u8]| -> Vec<u8> {
+        id.iter().filter(|byte| **byte != b'-').map(u8::to_ascii_lowercase).collect()
+    };
+    plain(a) == plain(b)
+}
+
+fn index(limit_type: LimitType) -> usize {
+    match limit_type {
+        LimitType::Default | LimitType::Unlimited => 0,
+        LimitType::HighVolume => 1,
+        LimitType::ObjectQuery => 2,
+    }
+}

@@ -1,0 +1,208 @@
+//! Where callers arrive: sockets, TLS, HTTP/1.1 and HTTP/2, and how it ends.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Duration, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::proxy::Proxy;
+
+/// How long a new connection may take to its first request, TLS included. hyper-util's server waits for ever for the
+/// bytes by which it tells HTTP/1.1 from HTTP/2.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// How long a connection may lie idle, or take over a head that is not its first: longer than clients keep theirs, so
+/// that it is seldom we who close under a request.
+const NEXT_REQUEST: Duration = Duration::from_secs(75);
+
+/// The longest head of a request, target and fields together.
+const LONGEST_HEAD: usize = 64 * 1024;
+
+/// How many requests one HTTP/2 connection may have open.
+const STREAMS: u32 = 256;
+
+/// Pause after the system would not give us a connection, as when file descriptors run out: trying at once would keep a
+/// core busy and change nothing.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// The data port.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    proxy: Arc<Proxy>,
+    tls: Option<Acceptor>,
+    places: Arc<Semaphore>,
+    http: auto::Builder<TokioExecutor>,
+    connections: TaskTracker,
+}
+
+#[derive(Clone)]
+struct Acceptor(TlsAcceptor);
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Acceptor")
+    }
+}
+
+impl Server {
+    /// Listens at `address` for callers of `proxy`: at most `max_connections` at a time, the others wait in the backlog.
+    ///
+    /// # Errors
+    /// If the address cannot be had.
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<ServerConfig>,
+        max_connections: usize,
+        proxy: Arc<Proxy>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let shared = Shared {
+            proxy,
+            tls: tls.map(|config| Acceptor(TlsAcceptor::from(Arc::new(config)))),
+            places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+            http: http(),
+            connections: TaskTracker::new(),
+        };
+        Ok(Self { listener, shared: Arc::new(shared) })
+    }
+
+    /// Where it listens, with the port that the system chose if it was asked to.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is cancelled. Then no connection is accepted any more, open ones end with the request that
+    /// they carry, and it returns once all have ended; dropping it cuts them off.
+    pub async fn serve(self, stop: CancellationToken) {
+        let Self { listener, shared } = self;
+        while let Some((stream, place)) = next(&listener, &shared.places, &stop).await {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            let connections = shared.connections.clone();
+            connections.spawn(async move { shared.attend(stream, place, stop).await });
+        }
+        drop(listener);
+        shared.connections.close();
+        shared.connections.wait().await;
+    }
+}
+
+/// The next connection, once there is a place for it; `None` when serving should stop.
+async fn next(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let accepting = async {
+        let place = Arc::clone(places).acquire_owned().await.expect("places are never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return (stream, place),
+                Err(cause) => {
+                    tracing::warn!(%cause, "cannot accept a connection");
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        accepted = accepting => Some(accepted),
+    }
+}
+
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(NEXT_REQUEST)
+        .max_buf_size(LONGEST_HEAD)
+        .half_close(false);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20));
+    http
+}
+
+impl Shared {
+    async fn attend(&self, stream: TcpStream, place: OwnedSemaphorePermit, stop: CancellationToken) {
+        let _counted = self.proxy.metrics.connection();
+        // Answers are small and whole: waiting to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+        match &self.tls {
+            None => self.speak(TokioIo::new(stream), stop).await,
+            Some(Acceptor(tls)) => match timeout(FIRST_REQUEST, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.speak(TokioIo::new(stream), stop).await,
+                Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
+                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            },
+        }
+        drop(place);
+    }
+
+    /// Serves one connection to its end.
+    async fn speak<S>(&self, stream: S, stop: CancellationToken)
+    where
+        S: Read + Write + Unpin + Send + 'static,
+    {
+        let spoke = Arc::new(AtomicBool::new(false));
+        let service = service_fn({
+            let (proxy, spoke) = (Arc::clone(&self.proxy), Arc::clone(&spoke));
+            move |request: Request<Incoming>| {
+                spoke.store(true, Ordering::Relaxed);
+                let proxy = Arc::clone(&proxy);
+                async move { Ok::<_, Infallible>(proxy.handle(request).await) }
+            }
+        });
+        let mut connection = pin!(self.http.serve_connection(stream, service));
+
+        // The first request: within its time, or the connection ends.
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return note(ended),
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+            () = sleep(FIRST_REQUEST) => if !spoke.load(Ordering::Relaxed) { return },
+        }
+        // All others: until it ends, or we must.
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return note(ended),
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        note(connection.await);
+    }
+}
+
+fn note(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
+    if let Err(cause) = ended {
+        tracing::debug!(%cause, "a connection ended badly");
+    }
+}

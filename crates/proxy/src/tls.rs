@@ -1,0 +1,81 @@
+//! TLS on both sides: rustls with one provider, certificates from PEM files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// A certificate or key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file cannot be read, or is not PEM of the right kind.
+    #[error("cannot read `{}`", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: pem::Error,
+    },
+    /// The file holds no certificate.
+    #[error("`{}` holds no certificate", .0.display())]
+    Empty(PathBuf),
+    /// No root certificate of the system could be found.
+    #[error("this system has no root certificates: install `ca-certificates`, or set the tenant's `ca_certificate`")]
+    NoRoots,
+    /// rustls refuses the certificate or the key.
+    #[error("the certificate or key cannot be used")]
+    Unusable(#[from] rustls::Error),
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// How to verify Zuora: against the certificates in the PEM file `roots`, or those of the system.
+///
+/// # Errors
+/// If no usable root is found.
+pub fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                store.add(certificate)?;
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(found.certs);
+        }
+    }
+    if store.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    let versions = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    Ok(versions.with_root_certificates(store).with_no_client_auth())
+}
+
+/// How we prove to callers who we are: the chain and key in two PEM files. Offers HTTP/2 and HTTP/1.1 by ALPN.
+///
+/// # Errors
+/// If a file cannot be read or used.
+pub fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+    let chain = certificates(certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|cause| TlsError::Pem { path: key.to_owned(), cause })?;
+    let versions = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let mut config = versions.with_no_client_auth().with_single_cert(chain, private)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |cause| TlsError::Pem { path: path.to_owned(), cause };
+    let certificates =
+        CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    if certificates.is_empty() { Err(TlsError::Empty(path.to_owned())) } else { Ok(certificates) }
+}

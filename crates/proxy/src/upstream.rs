@@ -1,0 +1,274 @@
+//! The way to Zuora: connections, TLS, and one exchange.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use credentials::{FetchError, Grant, TokenEndpoint};
+use http::header::{self, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+use tokio::time::{Duration, timeout};
+
+use crate::body::Upload;
+
+/// How long a connection may lie idle before it is closed: shorter than any peer of ours would wait, so that a request
+/// seldom meets a connection that is closing under it.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Zuora's answer to a token request is under 2 KB.
+const LONGEST_GRANT: usize = 64 * 1024;
+
+/// How long one token request may take: a hanging one would hold up every call.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A tenant's server: where it is, and the connections to it.
+#[derive(Clone)]
+pub struct Upstream {
+    client: Client<Connector, Upload>,
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("scheme", &self.scheme).field("authority", &self.authority).finish()
+    }
+}
+
+/// An exchange that brought no answer, by what it says about the request.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// No connection could be had, so nothing was sent.
+    Unreachable(ClientError),
+    /// The connection closed before the first byte of the request left us.
+    NotSent(ClientError),
+    /// It broke midway: Zuora may have acted on it.
+    Broke(ClientError),
+}
+
+impl Upstream {
+    /// The server at `base_url` (scheme and authority), reached through `connector`. Nothing is connected yet.
+    ///
+    /// # Panics
+    /// If `base_url` has no authority, or one that is no header value; the configuration has checked both.
+    #[must_use]
+    pub fn new(base_url: &Uri, connector: Connector) -> Self {
+        let authority = base_url.authority().expect("the configuration checked it").clone();
+        let host = HeaderValue::from_str(authority.as_str()).expect("an authority is printable");
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            // Whether to send again is the road's decision, and it must know of each attempt.
+            .retry_canceled_requests(false)
+            // We set `Host` once, instead of having it printed for each request.
+            .set_host(false)
+            .build(connector);
+        let scheme = base_url.scheme().cloned().unwrap_or(Scheme::HTTPS);
+        Self { client, scheme, authority, host }
+    }
+
+    /// The full address of a path and query at this server, byte for byte.
+    pub(crate) fn uri(&self, target: PathAndQuery) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(target);
+        Uri::from_parts(parts).expect("scheme, authority and path are all there")
+    }
+
+    pub(crate) fn host(&self) -> HeaderValue {
+        self.host.clone()
+    }
+
+    /// One exchange, up to the head of the answer. Dropping it closes the connection; Zuora works on all the same.
+    pub(crate) async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
+        self.client.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                SendError::Unreachable(error)
+            } else if never_sent(&error) {
+                SendError::NotSent(error)
+            } else {
+                SendError::Broke(error)
+            }
+        })
+    }
+}
+
+/// hyper hands a request back unsent when its connection closed first, and calls that cancelled.
+fn never_sent(error: &ClientError) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
+    cause.is_some_and(hyper::Error::is_canceled)
+}
+
+/// Zuora's `POST /oauth/token` (Zuora: authentication guide).
+#[derive(Debug)]
+pub struct OAuth {
+    upstream: Upstream,
+    content_type: HeaderValue,
+    form: Secret,
+}
+
+/// A request body that must not be printed.
+struct Secret(Bytes);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl OAuth {
+    /// Asks `upstream` for tokens with the client credentials of the tenant's API user.
+    #[must_use]
+    pub fn new(upstream: Upstream, client_id: &str, client_secret: &str) -> Self {
+        let (content_type, form) = credentials::token_request(client_id, client_secret);
+        Self { upstream, content_type, form: Secret(form.into()) }
+    }
+
+    async fn exchange(&self) -> Result<Grant, FetchError> {
+        let mut request = Request::new(Upload::Kept(Some(self.form.0.clone())));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.upstream.uri(PathAndQuery::from_static("/oauth/token"));
+        let fields = request.headers_mut();
+        fields.insert(header::HOST, self.upstream.host());
+        fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        fields.insert(header::CONTENT_TYPE, self.content_type.clone());
+
+        let response = self.upstream.send(request).await.map_err(|_| FetchError::Unreachable)?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, LONGEST_GRANT).collect().await.map_err(|_| FetchError::Malformed)?;
+        Grant::read(head.status, &head.headers, &body.to_bytes())
+    }
+}
+
+impl TokenEndpoint for OAuth {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
+        Box::pin(async { timeout(TOKEN_PATIENCE, self.exchange()).await.unwrap_or(Err(FetchError::Unreachable)) })
+    }
+}
+
+/// Opens byte streams to Zuora: over TCP and TLS in production, or through whatever a test hands in. It is the one seam
+/// of this crate; above it everything is real.
+#[derive(Clone)]
+pub struct Connector(Arc<dyn Fn(Uri) -> Opening + Send + Sync>);
+
+/// A stream on its way.
+pub type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+/// A connected byte stream.
+pub struct Stream(Box<dyn ReadWrite>);
+
+trait ReadWrite: Read + Write + Send + Unpin {}
+impl<T: Read + Write + Send + Unpin> ReadWrite for T {}
+
+impl Connector {
+    /// TCP, and TLS for `https`, verified against the roots of `tls`. A connection must stand within `patience`,
+    /// name resolution and handshake included.
+    #[must_use]
+    pub fn tcp(tls: ClientConfig, patience: Duration) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        tcp.set_keepalive(Some(Duration::from_secs(60)));
+        let https: HttpsConnector<HttpConnector> =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        Self::through(move |uri| {
+            let mut https = https.clone();
+            Box::pin(async move {
+                let opened = timeout(patience, tower_service::Service::call(&mut https, uri)).await;
+                let opened = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+                opened.map(Stream::new).map_err(io::Error::other)
+            })
+        })
+    }
+
+    /// Whatever `open` returns.
+    pub fn through(open: impl Fn(Uri) -> Opening + Send + Sync + 'static) -> Self {
+        Self(Arc::new(open))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = io::Error;
+    type Future = Opening;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Opening {
+        (self.0)(uri)
+    }
+}
+
+impl Stream {
+    /// Any stream that hyper can read and write.
+    pub fn new(stream: impl Read + Write + Send + Unpin + 'static) -> Self {
+        Self(Box::new(stream))
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_read(cx, to)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write_vectored(cx, parts)
+    }
+}
