@@ -111,7 +111,6 @@ pub struct BaseUrl {
 
 /// How we prove to Zuora who we are.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Credentials {
     /// An OAuth client: `POST /oauth/token` with `client_credentials`.
     #[non_exhaustive]

@@ -91,6 +91,12 @@ impl SecretDigest {
         from_hex(text.as_bytes()).map(Self).ok_or(InvalidDigest)
     }
 
+    /// Says whether this is the digest of `secret`. Takes the same time for every wrong one.
+    #[must_use]
+    pub fn matches(&self, secret: &str) -> bool {
+        self.is_same(&Self::of(secret))
+    }
+
     pub(crate) fn of_bytes(secret: &[u8]) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest::digest(&digest::SHA256, secret).as_ref());
@@ -104,6 +110,12 @@ impl SecretDigest {
     /// Takes the same time wherever the digests differ.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+impl From<[u8; 32]> for SecretDigest {
+    fn from(digest: [u8; 32]) -> Self {
+        Self(digest)
     }
 }
 

@@ -1,0 +1,30 @@
+# Four commands are the whole workflow: fmt, clippy, test, doc. `make test` is the only one that needs more than cargo.
+.PHONY: test tools fmt clippy doc deny bench-tools
+
+# Installs what the tests with real components need, then runs every test.
+test: tools
+	cargo build --locked
+	cargo test --locked --workspace
+
+# curl, promtool and the published clients. Does nothing when everything is there.
+tools:
+	scripts/test-tools
+
+# nginx, HAProxy and wrk, for the side-by-side benches only.
+bench-tools:
+	scripts/install nginx-light haproxy wrk
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+# Bans, licences, sources, and advisories where the network allows. Builds cargo-deny when it is missing.
+deny:
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
+	cargo deny check bans licenses sources
+	cargo deny check advisories || echo "advisories: not checked, the database could not be fetched"

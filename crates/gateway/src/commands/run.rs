@@ -1,0 +1,77 @@
+//! `run`: serve.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use config::{Config, LogFormat, LogLevel};
+use telemetry::log::{Format, Level};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Duration;
+
+use crate::gateway::Gateway;
+
+/// How long open calls may take to end by themselves once the gateway is asked to stop. After that, those that wait
+/// for a turn are sent away, and those at Zuora get this long once more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The configuration; `config.example.yaml` shows every key.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How many cores to use. One serves several thousand calls a second, far more than a tenant allows.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: u16,
+}
+
+impl Run {
+    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        let Some(config) = super::load(&self.config) else { return Ok(ExitCode::FAILURE) };
+        let format = match config.log.format {
+            LogFormat::Json => Format::Json,
+            LogFormat::Text => Format::Text,
+        };
+        let _log = telemetry::log::init(format, level(config.log.level))?;
+        telemetry::log_panics();
+        let served = super::runtime(self.threads.into())?.block_on(serve(&config))?;
+        Ok(if served { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Serves until a signal comes; `false` if calls had to be cut off.
+async fn serve(config: &Config) -> anyhow::Result<bool> {
+    // Before anything is opened: a signal that comes early must not be lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let gateway = Gateway::start(config).await.context("cannot start")?;
+    let (address, admin) = (gateway.address(), gateway.admin_address());
+    tracing::info!(%address, %admin, version = env!("CARGO_PKG_VERSION"), "serving");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: open calls are finished, a second signal cuts them off");
+    tokio::select! {
+        ended = gateway.stop(PATIENCE) => {
+            tracing::info!(ended, "stopped");
+            Ok(ended)
+        }
+        _ = terminate.recv() => Ok(false),
+        _ = interrupt.recv() => Ok(false),
+    }
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Trace => Level::TRACE,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Error => Level::ERROR,
+    }
+}
