@@ -148,7 +148,8 @@ impl Capacity {
     }
 
     /// Closes until `until`, which is `named` plus jitter; then begins with a quarter.
-    pub(crate) fn pause(&mut self, named: Instant, until: Instant) {
+    pub(crate) fn pause(&mut self, now: Instant, named: Instant, until: Instant) {
+        self.advance(now);
         self.named = self.named.max(Some(named));
         let until = self.closed_until.map_or(until, |closed| closed.max(until));
         self.closed_until = Some(until);

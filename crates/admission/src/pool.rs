@@ -162,8 +162,14 @@ impl Pool {
     }
 
     /// Closes the pool, and sends those away at once who cannot wait for its opening.
-    pub(crate) fn pause(&mut self, named: Instant, until: Instant, outbox: &mut Outbox) {
-        self.capacity.pause(named, until);
+    pub(crate) fn pause(
+        &mut self,
+        now: Instant,
+        named: Instant,
+        until: Instant,
+        outbox: &mut Outbox,
+    ) {
+        self.capacity.pause(now, named, until);
         let until = self.capacity.closed_until().unwrap_or(until);
         for waiter in self.queue.expel(until) {
             outbox.answers.push((waiter.tell, Err(Shed::Cooldown { until })));

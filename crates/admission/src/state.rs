@@ -65,7 +65,7 @@ impl State {
         }
         let until = named + self.jitter.on(named - now);
         for pool in &mut self.pools {
-            pool.pause(named, until, outbox);
+            pool.pause(now, named, until, outbox);
             pool.settle(now, outbox);
         }
     }

@@ -5,6 +5,7 @@ mod dropping;
 mod prediction;
 mod queue;
 mod refusals;
+mod simulation;
 mod size;
 mod snapshot;
 mod threads;

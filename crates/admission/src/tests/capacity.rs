@@ -19,11 +19,13 @@ fn check(ceiling: u32, headroom: u32, events: &[(u64, Event)], expected: &[(u64,
     let mut capacity = Capacity::new(&crate::PoolSettings { headroom, ..pool("p", None, ceiling) });
     for (at, event) in events {
         let now = start + millis(*at);
-        capacity.advance(now);
         match event {
             Says(limit) => capacity.observe(*limit),
             RefusedWith(fitted) => capacity.shrink(now, *fitted),
-            Pause(until) => capacity.pause(start + millis(*until), start + millis(*until)),
+            Pause(until) => {
+                let until = start + millis(*until);
+                capacity.pause(now, until, until);
+            }
         }
     }
     for (at, usable) in expected {
@@ -98,10 +100,16 @@ fn nothing_grows_back_during_a_pause() {
 }
 
 #[test]
+fn what_was_earned_before_a_pause_is_kept() {
+    let events = [(0, RefusedWith(8)), (5000, Pause(6000))];
+    check(40, 0, &events, &[(6000, 4), (7000, 7), (8000, 15)]);
+}
+
+#[test]
 fn a_long_time_is_no_trouble() {
     let start = Instant::now();
     let mut capacity = Capacity::new(&pool("p", None, 40));
-    capacity.pause(start, start);
+    capacity.pause(start, start, start);
     capacity.shrink(start, 1);
 
     capacity.advance(start + secs(60 * 60 * 24 * 365));
