@@ -93,9 +93,31 @@ impl Drop for Connection {
 /// # Errors
 /// When there is no whole answer within ten seconds.
 pub fn get(address: SocketAddr, path: &str, authorization: &str) -> Result<(StatusCode, String)> {
-    let mut caller = Caller::open(address, path, authorization)?;
+    let mut caller = Caller::open(address, get_request(address, path, authorization))?;
     let status = caller.call()?;
     Ok((status, String::from_utf8_lossy(&caller.answer[caller.head..]).into_owned()))
+}
+
+fn get_request(address: SocketAddr, path: &str, authorization: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n")
+}
+
+/// Fetches a token, as an OAuth client of a tenant does that takes any.
+///
+/// # Errors
+/// When there is none in the answer.
+pub fn token(tenant: SocketAddr) -> Result<String> {
+    let form = "client_id=bench&client_secret=bench-secret&grant_type=client_credentials";
+    let request = format!(
+        "POST /oauth/token HTTP/1.1\r\nHost: {tenant}\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+        form.len()
+    );
+    let mut caller = Caller::open(tenant, request)?;
+    let status = caller.call()?;
+    let answer: serde_json::Value = serde_json::from_slice(&caller.answer[caller.head..])?;
+    let token = answer["access_token"].as_str();
+    Ok(token.with_context(|| format!("no token, but {status}"))?.to_owned())
 }
 
 /// A caller on a thread of its own: it blocks, so that neither a runtime nor its clock of
@@ -109,13 +131,10 @@ struct Caller {
 }
 
 impl Caller {
-    fn open(address: SocketAddr, path: &str, authorization: &str) -> Result<Self> {
+    fn open(address: SocketAddr, request: String) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n"
-        );
         Ok(Self { stream, request, answer: Vec::with_capacity(16 * 1024), head: 0 })
     }
 
@@ -209,7 +228,7 @@ fn keep_calling(
     gap: f64,
     end: Instant,
 ) -> Result<OnTime> {
-    let mut caller = Caller::open(address, path, authorization)?;
+    let mut caller = Caller::open(address, get_request(address, path, authorization))?;
     let mut result = OnTime::default();
     let mut due = Instant::now() + pause(gap);
     while due < end {

@@ -30,8 +30,8 @@ use tokio::{
 
 use crate::process::{self, Running};
 
-/// The answer of `POST /oauth/token`.
-const TOKEN: &str = r#"{"access_token":"0123456789abcdef0123456789abcdef","token_type":"bearer","expires_in":86399,"scope":"tenant.bench","jti":"bench"}"#;
+/// The token of these upstreams, which look at none.
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// How long either side of a large body waits before it reads, so that whoever is in the
 /// middle would show if it took in more than it can pass on.
@@ -44,6 +44,13 @@ pub fn small_answer() -> String {
     shell.replace(r#""notes":"""#, &format!(r#""notes":"{}""#, "n".repeat(1024 - shell.len())))
 }
 
+/// The answer of `POST /oauth/token`.
+fn grant() -> String {
+    format!(
+        r#"{{"access_token":"{TOKEN}","token_type":"bearer","expires_in":3598,"scope":"tenant.bench","jti":"bench"}}"#
+    )
+}
+
 /// Starts nginx with one worker as upstream: 1 KiB of JSON on every path, a token on
 /// `/oauth/token`, and on `/v1/echo` what of the request matters here.
 ///
@@ -51,7 +58,7 @@ pub fn small_answer() -> String {
 /// When nginx is missing or does not start.
 pub fn nginx(dir: &Path, cores: Option<&str>) -> Result<(Running, SocketAddr)> {
     let address = process::free_address()?;
-    let small = small_answer();
+    let (small, grant) = (small_answer(), grant());
     let config = format!(
         r#"
 daemon off; master_process off; worker_processes 1; pid upstream.pid; error_log stderr error;
@@ -64,7 +71,7 @@ http {{
     server {{
         listen {address} backlog=8192;
         location / {{ return 200 '{small}'; }}
-        location = /oauth/token {{ return 200 '{TOKEN}'; }}
+        location = /oauth/token {{ return 200 '{grant}'; }}
         location = /v1/echo {{
             return 200 '{{"success":true,"authorization":"$http_authorization","track_id":"$http_zuora_track_id","reused":"$connection_requests"}}';
         }}
@@ -184,7 +191,7 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Answer,
     drain(request.into_body()).await?;
 
     if path == "/oauth/token" {
-        return Ok(json(TOKEN.into()));
+        return Ok(json(grant()));
     }
     if path == "/v1/held" {
         hold(&state).await;

@@ -8,7 +8,7 @@ use benches::{
     peers::{Kind, Surroundings, authorization},
     stats::{Samples, percentile},
     table::Table,
-    upstream,
+    upstream::{self, TOKEN},
 };
 
 use crate::{APP, Options, PATH};
@@ -31,8 +31,14 @@ pub(crate) fn run(kinds: &[Kind], rate: u32, options: &Options) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let own = authorization(APP);
     let (upstream, address) = upstream::nginx(dir.path(), None)?;
-    let around =
-        Surroundings { upstream: address, limit: None, apps: &[APP], core: None, dir: dir.path() };
+    let around = Surroundings {
+        upstream: address,
+        limit: None,
+        token: TOKEN,
+        apps: &[APP],
+        core: None,
+        dir: dir.path(),
+    };
     let peers = kinds.iter().map(|kind| kind.start(&around)).collect::<Result<Vec<_>>>()?;
     peers.iter().try_for_each(|peer| peer.check(&own))?;
 

@@ -8,12 +8,10 @@ mod at_rate;
 mod memory;
 mod saturated;
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use benches::{
     machine,
-    peers::{Gateway, Kind},
+    peers::{Commands, Kind},
     process,
 };
 use clap::Parser;
@@ -37,17 +35,11 @@ struct Options {
     #[arg(long)]
     memory: bool,
 
-    /// The gateway: BINARY, or a command with `{config}` in it. May be repeated, to compare
-    /// builds or runtime models. [default: target/release/zuora-gateway]
-    #[arg(long, value_name = "[NAME=]COMMAND", conflicts_with = "no_gateway")]
-    gateway: Vec<String>,
-
-    /// A configuration for the gateway, with the places of `benches/src/gateway.yaml`.
-    #[arg(long, value_name = "FILE")]
-    gateway_config: Option<PathBuf>,
+    #[command(flatten)]
+    commands: Commands,
 
     /// Measure the peers alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "gateway")]
     no_gateway: bool,
 
     /// Interleaved rounds [default: 5; at a rate: 4].
@@ -91,8 +83,7 @@ fn main() -> Result<()> {
 fn kinds(options: &Options) -> Result<Vec<Kind>> {
     let mut kinds = vec![Kind::HaProxy, Kind::Nginx];
     if !options.no_gateway {
-        let gateways = Gateway::all(&options.gateway, options.gateway_config.as_ref())?;
-        kinds.extend(gateways.into_iter().map(Kind::Gateway));
+        kinds.extend(options.commands.gateways()?.into_iter().map(Kind::Gateway));
     }
     Ok(kinds)
 }

@@ -8,7 +8,7 @@ use benches::{
     machine::Memory,
     peers::{Kind, Peer, Surroundings, authorization},
     table::Table,
-    upstream::{PAUSE, Upstream, drain},
+    upstream::{PAUSE, TOKEN, Upstream, drain},
 };
 use http::StatusCode;
 use tokio::{
@@ -207,6 +207,7 @@ fn start(kind: &Kind, upstream: &Upstream, dir: &Path) -> Result<Peer> {
     kind.start(&Surroundings {
         upstream: upstream.address(),
         limit: Some(SLOTS),
+        token: TOKEN,
         apps: &[APP],
         core: None,
         dir,

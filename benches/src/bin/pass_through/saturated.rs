@@ -8,7 +8,7 @@ use benches::{
     peers::{Kind, Surroundings, authorization},
     stats::Samples,
     table::Table,
-    upstream,
+    upstream::{self, TOKEN},
     wrk::{Load, Report},
 };
 
@@ -38,6 +38,7 @@ pub(crate) fn run(kinds: &[Kind], options: &Options) -> Result<()> {
     let around = Surroundings {
         upstream: address,
         limit: None,
+        token: TOKEN,
         apps: &[APP],
         core: Some(&cores.proxy),
         dir: dir.path(),
