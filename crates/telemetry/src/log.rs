@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, registry};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, registry};
 
 pub use tracing::Level;
 
@@ -93,7 +93,7 @@ pub fn init(format: Format, level: Level) -> Result<LogGuard, LogError> {
     };
     let sink = sink.map_err(LogError::Thread)?;
     let lines = Lines::new(format, Arc::clone(&sink));
-    let subscriber = registry().with(lines.with_filter(filter(level)));
+    let subscriber = registry().with(filter(level)).with(lines);
     if tracing::subscriber::set_global_default(subscriber).is_err() {
         sink.close();
         return Err(LogError::AlreadyInstalled);

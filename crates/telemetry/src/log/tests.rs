@@ -48,7 +48,7 @@ impl Write for Stuck {
 }
 
 fn subscriber(format: Format, level: Level, sink: &Arc<Sink>) -> impl Subscriber {
-    registry().with(Lines::new(format, Arc::clone(sink)).with_filter(filter(level)))
+    registry().with(filter(level)).with(Lines::new(format, Arc::clone(sink)))
 }
 
 /// Returns what `log` wrote in `format`.
@@ -240,4 +240,12 @@ fn lines_that_cannot_be_written_are_counted() {
     sink.close();
 
     assert_eq!(sink.dropped(), 2);
+}
+
+#[test]
+fn a_process_has_one_log() {
+    let first = init(Format::Text, Level::ERROR);
+
+    assert!(first.is_ok());
+    assert!(matches!(init(Format::Json, Level::INFO), Err(LogError::AlreadyInstalled)));
 }
