@@ -1,1 +1,1 @@
-//! The gateway from the outside.
+//! The gateway from the outside: see `it`.

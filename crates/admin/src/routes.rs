@@ -32,7 +32,9 @@ pub(crate) fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Full<By
     }
     match path {
         "/" => text(StatusCode::OK, INDEX),
-        "/metrics" => typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", admin.metrics()),
+        "/metrics" => {
+            typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", admin.metrics())
+        }
         "/api/state" => typed(StatusCode::OK, "application/json", admin.state().to_string()),
         _ => text(StatusCode::NOT_FOUND, INDEX),
     }
@@ -48,12 +50,15 @@ fn readiness(admin: &Admin) -> Response<Full<Bytes>> {
 fn is_permitted(admin: &Admin, headers: &HeaderMap) -> bool {
     let Some(expected) = &admin.token else { return true };
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = given.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token = given
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     token.is_some_and(|(_, token)| expected.matches(token.trim()))
 }
 
 fn unauthorized() -> Response<Full<Bytes>> {
-    let mut response = text(StatusCode::UNAUTHORIZED, "the admin token is needed: Authorization: Bearer …\n");
+    let mut response =
+        text(StatusCode::UNAUTHORIZED, "the admin token is needed: Authorization: Bearer …\n");
     let scheme = HeaderValue::from_static(r#"Bearer realm="zuora-gateway admin""#);
     response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     response

@@ -34,7 +34,11 @@ pub struct Tenant {
 impl Admin {
     /// Shows `metrics` and `tenants`; asks for `token` before anything but the probes, if there is one.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, tenants: Vec<Tenant>, token: Option<SecretDigest>) -> Arc<Self> {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        tenants: Vec<Tenant>,
+        token: Option<SecretDigest>,
+    ) -> Arc<Self> {
         let draining = AtomicBool::new(false);
         Arc::new(Self { metrics, tenants, token, draining, started: Instant::now() })
     }
@@ -56,14 +60,15 @@ impl Admin {
 
     /// Everything in Prometheus's text format.
     pub(crate) fn metrics(&self) -> String {
-        let snapshots: Vec<_> = self.tenants.iter().map(|tenant| (tenant, tenant.admission.snapshot())).collect();
-        let pools = snapshots
-            .iter()
-            .flat_map(|(tenant, snapshot)| snapshot.pools.iter().map(|pool| reading(&tenant.name, pool)));
-        let tokens = self
-            .tenants
-            .iter()
-            .map(|tenant| TokenReading { tenant: &tenant.name, expires_in: tenant.tokens.expires_in() });
+        let snapshots: Vec<_> =
+            self.tenants.iter().map(|tenant| (tenant, tenant.admission.snapshot())).collect();
+        let pools = snapshots.iter().flat_map(|(tenant, snapshot)| {
+            snapshot.pools.iter().map(|pool| reading(&tenant.name, pool))
+        });
+        let tokens = self.tenants.iter().map(|tenant| TokenReading {
+            tenant: &tenant.name,
+            expires_in: tenant.tokens.expires_in(),
+        });
         self.metrics.render(&Readings { pools: pools.collect(), tokens: tokens.collect() })
     }
 

@@ -61,7 +61,8 @@ impl Gateway {
         let places = listen.max_connections.get();
         let server = proxy::Server::bind(listen.address, tls, places, Arc::clone(&proxy)).await;
         let server = server.map_err(at(listen.address))?;
-        let admin_server = admin::Server::bind(observe, Arc::clone(&admin)).await.map_err(at(observe))?;
+        let admin_server =
+            admin::Server::bind(observe, Arc::clone(&admin)).await.map_err(at(observe))?;
         metrics.config_loaded(SystemTime::now());
 
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
@@ -105,7 +106,10 @@ impl Gateway {
         let mut serving = self.serving;
         let ended = timeout(patience, &mut serving).await.is_ok();
         if !ended {
-            tracing::warn!("calls are still open after {}s: those that wait are sent away", patience.as_secs());
+            tracing::warn!(
+                "calls are still open after {}s: those that wait are sent away",
+                patience.as_secs()
+            );
         }
         let drained = self.proxy.drain(patience).await;
         if !drained {

@@ -6,7 +6,9 @@ use admission::{Admission, AppId, PoolSettings, QueueBounds, Settings};
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AppCredential, Apps, SecretDigest, SigningKey, Tokens};
 use http::Uri;
-use proxy::{App, Connector, Entity, OAuth, POOLS, Proxy, Tenant, TrackIdPolicy, Upstream, ValidTrackId};
+use proxy::{
+    App, Connector, Entity, OAuth, POOLS, Proxy, Tenant, TrackIdPolicy, Upstream, ValidTrackId,
+};
 use rustls::ServerConfig;
 use telemetry::{Inventory, Metrics};
 use zuora::{Pattern, Policy};
@@ -26,10 +28,16 @@ pub(crate) struct Parts {
 pub(crate) fn wire(config: &Config) -> Result<Parts, StartError> {
     let metrics = Metrics::new(&inventory(config));
     let signing_key = signing_key(config)?;
-    let tenants =
-        config.tenants.iter().enumerate().map(|(index, _)| tenant(config, index, &metrics)).collect::<Result<Vec<_>, _>>()?;
-    let apps = config.apps.iter().map(|settings| app(config, settings, &tenants, &metrics)).collect();
-    let doors = Apps::new(config.apps.iter().map(credential).collect(), signing_key, config.anonymous);
+    let tenants = config
+        .tenants
+        .iter()
+        .enumerate()
+        .map(|(index, _)| tenant(config, index, &metrics))
+        .collect::<Result<Vec<_>, _>>()?;
+    let apps =
+        config.apps.iter().map(|settings| app(config, settings, &tenants, &metrics)).collect();
+    let doors =
+        Apps::new(config.apps.iter().map(credential).collect(), signing_key, config.anonymous);
 
     let views = tenants.iter().map(|tenant| admin::Tenant {
         name: Arc::clone(&tenant.name),
@@ -37,8 +45,14 @@ pub(crate) fn wire(config: &Config) -> Result<Parts, StartError> {
         tokens: Arc::clone(&tenant.tokens),
     });
     let admin_token = config.admin.token.as_ref().map(|token| SecretDigest::of(token.expose()));
-    let tls = config.listen.tls.as_ref().map(|tls| proxy::server_config(&tls.certificate, &tls.key)).transpose()?;
-    let admissions = tenants.iter().map(|tenant| (Arc::clone(&tenant.name), Arc::clone(&tenant.admission)));
+    let tls = config
+        .listen
+        .tls
+        .as_ref()
+        .map(|tls| proxy::server_config(&tls.certificate, &tls.key))
+        .transpose()?;
+    let admissions =
+        tenants.iter().map(|tenant| (Arc::clone(&tenant.name), Arc::clone(&tenant.admission)));
     Ok(Parts {
         admin: admin::Admin::new(Arc::clone(&metrics), views.collect(), admin_token),
         admissions: admissions.collect(),
@@ -62,10 +76,15 @@ fn signing_key(config: &Config) -> Result<SigningKey, StartError> {
     }
 }
 
-fn tenant(config: &Config, index: usize, metrics: &Arc<Metrics>) -> Result<Arc<Tenant>, StartError> {
+fn tenant(
+    config: &Config,
+    index: usize,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<Tenant>, StartError> {
     let settings = &config.tenants[index];
     let tls = proxy::client_config(settings.ca_certificate.as_deref())?;
-    let base_url: Uri = settings.base_url.to_string().parse().expect("the configuration checked it");
+    let base_url: Uri =
+        settings.base_url.to_string().parse().expect("the configuration checked it");
     let upstream = Upstream::new(&base_url, Connector::tcp(tls, settings.timeouts.connect));
     let config::Credentials::OAuth { client_id, client_secret, .. } = &settings.credentials;
     let oauth = OAuth::new(upstream.clone(), client_id, client_secret.expose());
@@ -96,8 +115,10 @@ fn admission_settings(config: &Config, tenant: usize) -> Settings {
             headroom: settings.concurrency.headroom,
         })
     });
-    let queue =
-        QueueBounds { max_requests: settings.queue.max_requests.get(), max_bytes: settings.queue.max_bytes };
+    let queue = QueueBounds {
+        max_requests: settings.queue.max_requests.get(),
+        max_bytes: settings.queue.max_bytes,
+    };
     Settings { pools: pools.collect(), apps: apps_of(config, tenant).collect(), queue }
 }
 
@@ -127,14 +148,16 @@ fn apps_of(config: &Config, tenant: usize) -> impl Iterator<Item = Arc<str>> {
 fn app(config: &Config, settings: &config::App, tenants: &[Arc<Tenant>], metrics: &Metrics) -> App {
     let tenant = Arc::clone(&tenants[settings.tenant]);
     let id = apps_of(config, settings.tenant).position(|name| name == settings.name);
-    let queue_timeout = settings.queue_timeout.unwrap_or(config.tenants[settings.tenant].queue.timeout);
+    let queue_timeout =
+        settings.queue_timeout.unwrap_or(config.tenants[settings.tenant].queue.timeout);
     App {
         name: Arc::clone(&settings.name),
         id: AppId::new(id.expect("an app is among those of its tenant")),
         policy: policy(settings),
         queue_timeout,
         metrics: metrics.app(&tenant.name, &settings.name),
-        pools: POOLS.map(|limit_type| metrics.pool(&tenant.name, &settings.name, limit_type.name())),
+        pools: POOLS
+            .map(|limit_type| metrics.pool(&tenant.name, &settings.name, limit_type.name())),
         tenant,
     }
 }

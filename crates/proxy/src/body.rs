@@ -116,7 +116,10 @@ impl Flow {
         Self { first: Some(first).filter(|bytes| !bytes.is_empty()), rest, room, silence }
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
@@ -168,7 +171,11 @@ impl http_body::Body for Upload {
             Self::Kept(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, len)),
             Self::Flowing(flow) => {
                 let first = flow.first.as_ref().map_or(0, len);
-                flow.rest.size_hint().exact().map(|rest| SizeHint::with_exact(first + rest)).unwrap_or_default()
+                flow.rest
+                    .size_hint()
+                    .exact()
+                    .map(|rest| SizeHint::with_exact(first + rest))
+                    .unwrap_or_default()
             }
         }
     }

@@ -98,7 +98,8 @@ impl Call {
         if let Some(reason) = self.waited_for {
             fields.insert(headers::WAITED, HeaderValue::from_static(reason));
         }
-        let source = if error.is_some() || self.attempts == 0 { Source::Gateway } else { Source::Zuora };
+        let source =
+            if error.is_some() || self.attempts == 0 { Source::Gateway } else { Source::Zuora };
         let zuora_request_id = fields.get(headers::REQUEST_ID).cloned();
         self.answered = Some(Answered { status, source, error, zuora_request_id, overhead });
     }
@@ -106,8 +107,12 @@ impl Call {
     /// `Server-Timing` (W3C): where the time went, in milliseconds.
     fn server_timing(&self, overhead: Duration) -> HeaderValue {
         let mut text = String::with_capacity(80);
-        let parts =
-            [("queue", self.queue), ("token", self.token), ("upstream", self.upstream), ("gateway", overhead)];
+        let parts = [
+            ("queue", self.queue),
+            ("token", self.token),
+            ("upstream", self.upstream),
+            ("gateway", overhead),
+        ];
         for (name, part) in parts {
             let comma = if text.is_empty() { "" } else { ", " };
             let micros = part.as_micros();
@@ -193,4 +198,3 @@ fn request_id(value: Option<&HeaderValue>) -> Option<&str> {
 fn micros(part: Duration) -> u64 {
     u64::try_from(part.as_micros()).unwrap_or(u64::MAX)
 }
-

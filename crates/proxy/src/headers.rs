@@ -89,7 +89,8 @@ fn end_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lists = headers.get_all(header::CONNECTION).into_iter().filter_map(|list| list.to_str().ok());
+    let lists =
+        headers.get_all(header::CONNECTION).into_iter().filter_map(|list| list.to_str().ok());
     lists
         .flat_map(|list| list.split(','))
         .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
@@ -104,7 +105,8 @@ mod tests {
     fn check(clean: fn(&mut HeaderMap), given: &[(&str, &str)], left: &[(&str, &str)]) {
         let mut headers = HeaderMap::new();
         for (name, value) in given {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            headers
+                .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
 
         clean(&mut headers);
@@ -116,7 +118,11 @@ mod tests {
 
     #[test]
     fn what_connection_names_ends_here() {
-        check(towards_zuora, &[("connection", "close, X-Hop"), ("x-hop", "1"), ("x-end", "2")], &[("x-end", "2")]);
+        check(
+            towards_zuora,
+            &[("connection", "close, X-Hop"), ("x-hop", "1"), ("x-end", "2")],
+            &[("x-end", "2")],
+        );
         check(towards_caller, &[("connection", "x-hop"), ("x-hop", "1")], &[]);
     }
 

@@ -152,7 +152,12 @@ impl Afterlife {
                 if let Content::Begun { rest, claim, .. } = answer.content {
                     // For a read the connection is closed instead, which frees the permit at once.
                     if self.is_write {
-                        let pump = Pump { incoming: rest, patience: self.patience, to_the_end: true, held: claim };
+                        let pump = Pump {
+                            incoming: rest,
+                            patience: self.patience,
+                            to_the_end: true,
+                            held: claim,
+                        };
                         pump.start(Bytes::new()).1.await;
                     }
                 }
@@ -171,7 +176,9 @@ impl Attempt {
         let outcome = exchange(&route, request, claim).await;
         let took = sent.elapsed();
         match outcome {
-            Ok(Exchanged { head, content, claim }) => Ok(judge(&route, head, content, claim, token, took)),
+            Ok(Exchanged { head, content, claim }) => {
+                Ok(judge(&route, head, content, claim, token, took))
+            }
             Err(failure) => {
                 route.pool_metrics().attempt(failure.label(), took);
                 Err(failure)
@@ -194,7 +201,11 @@ struct Seen {
 }
 
 /// Sends the request and receives the head of the answer, and of its body what the verdict needs.
-async fn exchange(route: &Route, request: Request<Upload>, claim: Claim) -> Result<Exchanged, Failure> {
+async fn exchange(
+    route: &Route,
+    request: Request<Upload>,
+    claim: Claim,
+) -> Result<Exchanged, Failure> {
     let patience = route.tenant.response_timeout;
     let answer = timeout(patience, route.tenant.upstream.send(request)).await;
     let response = match answer {
@@ -261,7 +272,9 @@ fn judge(
         Verdict::Refused(refusal) => {
             let until = Instant::now() + refusal.wait;
             let (kind, refused) = match refusal.kind {
-                RefusalKind::Concurrency => (RefusedKind::Concurrency, Refused::Concurrency { until }),
+                RefusalKind::Concurrency => {
+                    (RefusedKind::Concurrency, Refused::Concurrency { until })
+                }
                 RefusalKind::Rate => (RefusedKind::Rate, Refused::Rate { until }),
             };
             metrics.attempt(Label::Refused, took);
@@ -288,7 +301,8 @@ impl Claim {
 
     /// Tells the pool what Zuora says about its limit.
     fn observe(&self, headers: &http::HeaderMap) {
-        let said = zuora::Concurrency::read(headers).filter(|said| said.is_of_type(self.route.limit_type.name()));
+        let said = zuora::Concurrency::read(headers)
+            .filter(|said| said.is_of_type(self.route.limit_type.name()));
         if let (Some(said), Some(permit)) = (said, &self.permit) {
             permit.observe_limit(said.limit);
         }
@@ -308,10 +322,11 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(cause) => write!(f, "cannot connect: {cause}"),
-            Self::NotSent(cause, _) => write!(f, "the connection closed before the request left: {cause}"),
+            Self::NotSent(cause, _) => {
+                write!(f, "the connection closed before the request left: {cause}")
+            }
             Self::Timeout(patience) => write!(f, "no answer in {}s", patience.as_secs()),
             Self::Broke(cause) => write!(f, "the exchange broke: {cause}"),
         }
     }
 }
-

@@ -69,7 +69,8 @@ impl Proxy {
             Local::Options => {
                 let mut response = Response::new(Body::whole(Bytes::new()));
                 *response.status_mut() = StatusCode::NO_CONTENT;
-                let methods = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+                let methods =
+                    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
                 response.headers_mut().insert(header::ALLOW, methods);
                 Ok(response)
             }
@@ -83,17 +84,18 @@ impl Proxy {
         let form = form.map_err(|_| BadRequest::SlowBody)?.map_err(|cause| {
             if cause.is::<LengthLimitError>() { Error::TooLarge } else { BadRequest::Body.into() }
         })?;
-        let mut response = match self.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now()) {
-            Ok(token) => json_response(StatusCode::OK, token.to_json()),
-            Err(error) => {
-                tracing::info!(%error, "an app got no token");
-                let mut response = json_response(error.status(), error.to_json());
-                if let Some(schemes) = error.www_authenticate() {
-                    response.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
+        let mut response =
+            match self.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now()) {
+                Ok(token) => json_response(StatusCode::OK, token.to_json()),
+                Err(error) => {
+                    tracing::info!(%error, "an app got no token");
+                    let mut response = json_response(error.status(), error.to_json());
+                    if let Some(schemes) = error.www_authenticate() {
+                        response.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
+                    }
+                    response
                 }
-                response
-            }
-        };
+            };
         // RFC 6749 5.1: a token must not be cached.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
@@ -101,7 +103,8 @@ impl Proxy {
 
     fn whoami(&self, headers: &HeaderMap) -> Result<Response<Body>, Error> {
         let app = self.app(headers)?;
-        let entities: Vec<_> = app.tenant.entities.iter().filter_map(|entity| entity.id.as_deref()).collect();
+        let entities: Vec<_> =
+            app.tenant.entities.iter().filter_map(|entity| entity.id.as_deref()).collect();
         let answer = json!({
             "app": &*app.name,
             "tenant": &*app.tenant.name,
@@ -115,6 +118,8 @@ impl Proxy {
 fn json_response(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::whole(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -53,7 +53,9 @@ impl Outbound {
     /// The next attempt. A body that flows goes with the first one.
     pub(crate) fn attempt(&mut self, authorization: HeaderValue) -> Request<Upload> {
         let upload = match &mut self.payload {
-            Payload::Kept { bytes, .. } => Upload::Kept(Some(bytes.clone()).filter(|bytes| !bytes.is_empty())),
+            Payload::Kept { bytes, .. } => {
+                Upload::Kept(Some(bytes.clone()).filter(|bytes| !bytes.is_empty()))
+            }
             Payload::Once(flow) => flow.take().map_or(Upload::Kept(None), Upload::Flowing),
         };
         let mut request = Request::new(upload);

@@ -87,7 +87,11 @@ impl Proxy {
     }
 
     /// The road, from the first question to the answer. Each step is a function of the same name.
-    async fn forward(&self, request: Request<Incoming>, call: &mut Call) -> Result<Response<Body>, Error> {
+    async fn forward(
+        &self,
+        request: Request<Incoming>,
+        call: &mut Call,
+    ) -> Result<Response<Body>, Error> {
         accept(&request)?;
         if let Some(local) = Local::find(&request) {
             return self.answer_local(local, request).await;
@@ -104,7 +108,9 @@ impl Proxy {
             let token = authenticate(&route, deadline, call).await?;
             let answer = self.send(&route, &mut outbound, permit, token, call).await;
             match judge(&route, answer, &outbound, call)? {
-                Next::Relay(answer) => return Ok(relay(answer, &route, outbound.is_write(), &self.tasks)),
+                Next::Relay(answer) => {
+                    return Ok(relay(answer, &route, outbound.is_write(), &self.tasks));
+                }
                 Next::Requeue(ticket) => place = Place::Front(ticket),
             }
         }
@@ -123,7 +129,13 @@ impl Proxy {
     }
 
     /// Waits for the call's turn.
-    async fn admit(&self, route: &Route, place: Place, deadline: Instant, call: &mut Call) -> Result<Permit, Error> {
+    async fn admit(
+        &self,
+        route: &Route,
+        place: Place,
+        deadline: Instant,
+        call: &mut Call,
+    ) -> Result<Permit, Error> {
         let began = Instant::now();
         let ask = Ask { pool: route.pool, app: route.app.id, deadline, place, not_before: None };
         let admitted = tokio::select! {
@@ -199,7 +211,11 @@ fn authorize(app: &App, request: &Request<Incoming>) -> Result<(), Error> {
 }
 
 /// Which operation is it, and which pool does it count against?
-fn classify(app: Arc<App>, request: &Request<Incoming>, call: &mut Call) -> Result<Arc<Route>, Error> {
+fn classify(
+    app: Arc<App>,
+    request: &Request<Incoming>,
+    call: &mut Call,
+) -> Result<Arc<Route>, Error> {
     call.operation = zuora::classify(request.method(), request.uri().path());
     let limit_type = call.operation.map_or(LimitType::Default, |operation| operation.limit_type);
     let route = Arc::new(Route::find(app, limit_type, request.headers())?);
@@ -208,7 +224,11 @@ fn classify(app: Arc<App>, request: &Request<Incoming>, call: &mut Call) -> Resu
 }
 
 /// Makes the request what Zuora should see of it, and keeps its body if it is short enough to be sent again.
-async fn prepare(route: &Route, request: Request<Incoming>, track_id: &TrackId) -> Result<Outbound, Error> {
+async fn prepare(
+    route: &Route,
+    request: Request<Incoming>,
+    track_id: &TrackId,
+) -> Result<Outbound, Error> {
     let (mut head, body) = request.into_parts();
     let forwards = headers::max_forwards(&head.method, &head.headers);
     headers::towards_zuora(&mut head.headers);
@@ -221,8 +241,12 @@ async fn prepare(route: &Route, request: Request<Incoming>, track_id: &TrackId) 
     let target = head.uri.path_and_query().expect("an accepted target has a path").clone();
     let uri = route.tenant.upstream.uri(target);
     let tenant = &route.tenant;
-    let keeper =
-        Keeper { admission: &tenant.admission, pool: route.pool, app: route.app.id, longest: tenant.replay_buffer };
+    let keeper = Keeper {
+        admission: &tenant.admission,
+        pool: route.pool,
+        app: route.app.id,
+        longest: tenant.replay_buffer,
+    };
     let payload = keeper.receive(body).await?;
     Ok(Outbound::new(head, uri, payload))
 }
@@ -256,7 +280,9 @@ fn judge(
                 call.reauthenticated = true;
                 (Label::Unauthenticated, answer.ticket)
             }
-            Verdict::Relay | Verdict::Refused(_) | Verdict::Unauthenticated => return Ok(Next::Relay(answer)),
+            Verdict::Relay | Verdict::Refused(_) | Verdict::Unauthenticated => {
+                return Ok(Next::Relay(answer));
+            }
         },
         Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket),
         Err(failure) => return Err(failure.into()),

@@ -90,7 +90,10 @@ async fn make_room(
 
 impl Pumped {
     /// The next chunk, `None` at the end of the answer.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Broken>>> {
         let next = ready!(self.chunks.poll_recv(cx));
         if let Some(Ok(chunk)) = &next {
             self.room.add_permits(chunk.len().min(READ_AHEAD));

@@ -11,7 +11,12 @@ use crate::route::Route;
 
 /// Turns Zuora's answer into the caller's. A body that has not wholly arrived is read by a task of its own, ahead of
 /// the caller: so that the caller's pace does not hold the permit.
-pub(crate) fn relay(answer: Answer, route: &Route, is_write: bool, tasks: &TaskTracker) -> Response<Body> {
+pub(crate) fn relay(
+    answer: Answer,
+    route: &Route,
+    is_write: bool,
+    tasks: &TaskTracker,
+) -> Response<Body> {
     let body = match answer.content {
         Content::Whole(bytes) => Body::whole(bytes),
         Content::Begun { first, rest, claim } => {

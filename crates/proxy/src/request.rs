@@ -46,7 +46,10 @@ pub(crate) enum BadRequest {
 impl BadRequest {
     /// Whether the connection must end with the answer, because the next byte on it could be read in two ways.
     pub(crate) fn ends_connection(self) -> bool {
-        matches!(self, Self::TransferEncoding | Self::ContentLength | Self::Host | Self::Body | Self::SlowBody)
+        matches!(
+            self,
+            Self::TransferEncoding | Self::ContentLength | Self::Host | Self::Body | Self::SlowBody
+        )
     }
 }
 
@@ -73,7 +76,8 @@ fn framing(version: Version, headers: &HeaderMap) -> Result<(), BadRequest> {
         }
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).into_iter();
-    let digits = lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
+    let digits =
+        lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
     if !digits || lengths.next().is_some() {
         return Err(BadRequest::ContentLength);
     }
@@ -88,7 +92,8 @@ fn target<B>(request: &Request<B>) -> Result<(), BadRequest> {
         _ => {}
     }
     let uri = request.uri();
-    let absolute = uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+    let absolute =
+        uri.scheme().is_none_or(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
     let anonymous = uri.authority().is_none_or(|authority| !authority.as_str().contains('@'));
     if !absolute || !anonymous || !uri.path().starts_with('/') {
         return Err(BadRequest::Target);
@@ -101,12 +106,16 @@ fn host<B>(request: &Request<B>) -> Result<(), BadRequest> {
     let mut hosts = request.headers().get_all(header::HOST).into_iter();
     let given = match (hosts.next(), hosts.next()) {
         (Some(_), Some(_)) => return Err(BadRequest::Host),
-        (Some(host), None) => Some(host.to_str().ok().and_then(valid_host).ok_or(BadRequest::Host)?),
+        (Some(host), None) => {
+            Some(host.to_str().ok().and_then(valid_host).ok_or(BadRequest::Host)?)
+        }
         (None, _) => None,
     };
     match (request.version(), request.uri().authority(), given) {
         (Version::HTTP_2, None, None) | (Version::HTTP_11, _, None) => Err(BadRequest::Host),
-        (Version::HTTP_2, Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => {
+        (Version::HTTP_2, Some(authority), Some(host))
+            if !authority.as_str().eq_ignore_ascii_case(host) =>
+        {
             Err(BadRequest::TwoHosts)
         }
         _ => Ok(()),
@@ -125,7 +134,8 @@ fn valid_host(host: &str) -> Option<&str> {
 /// RFC 9110 7.6.3: our own name in `Via` means that somebody sends our requests back to us.
 fn no_loop(headers: &HeaderMap) -> Result<(), BadRequest> {
     let ours = headers.get_all(header::VIA).into_iter().filter_map(|via| via.to_str().ok());
-    let passed = ours.flat_map(|via| via.split(',')).filter(|hop| hop.trim() == headers::VIA).count();
+    let passed =
+        ours.flat_map(|via| via.split(',')).filter(|hop| hop.trim() == headers::VIA).count();
     if passed > 0 { Err(BadRequest::Loop) } else { Ok(()) }
 }
 

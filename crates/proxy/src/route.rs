@@ -69,7 +69,8 @@ pub struct Entity {
 
 /// The limit types that operations have. What Zuora does not limit counts as `Default`: that never lets too many
 /// through, and only logins are concerned, which are answered here.
-pub const POOLS: [LimitType; 3] = [LimitType::Default, LimitType::HighVolume, LimitType::ObjectQuery];
+pub const POOLS: [LimitType; 3] =
+    [LimitType::Default, LimitType::HighVolume, LimitType::ObjectQuery];
 
 /// What happens to the track ids that apps send.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +103,11 @@ pub(crate) struct Route {
 
 impl Route {
     /// Finds the pool for what `app` asks.
-    pub(crate) fn find(app: Arc<App>, limit_type: LimitType, headers: &HeaderMap) -> Result<Self, Error> {
+    pub(crate) fn find(
+        app: Arc<App>,
+        limit_type: LimitType,
+        headers: &HeaderMap,
+    ) -> Result<Self, Error> {
         let tenant = Arc::clone(&app.tenant);
         let pool = tenant.entity(headers)?.pools[index(limit_type)];
         Ok(Self { app, tenant, limit_type, pool })
@@ -126,8 +131,12 @@ impl Tenant {
             Some(named) => self
                 .entities
                 .iter()
-                .find(|entity| entity.id.as_ref().is_some_and(|id| same_entity(id.as_bytes(), named)))
-                .ok_or(Error::Forbidden("`Zuora-Entity-Ids` names an entity that this gateway does not serve")),
+                .find(|entity| {
+                    entity.id.as_ref().is_some_and(|id| same_entity(id.as_bytes(), named))
+                })
+                .ok_or(Error::Forbidden(
+                    "`Zuora-Entity-Ids` names an entity that this gateway does not serve",
+                )),
         }
     }
 }

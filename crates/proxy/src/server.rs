@@ -153,7 +153,12 @@ fn http() -> auto::Builder<TokioExecutor> {
 }
 
 impl Shared {
-    async fn attend(&self, stream: TcpStream, place: OwnedSemaphorePermit, stop: CancellationToken) {
+    async fn attend(
+        &self,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        stop: CancellationToken,
+    ) {
         let _counted = self.proxy.metrics.connection();
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);

@@ -24,7 +24,9 @@ pub enum TlsError {
     #[error("`{}` holds no certificate", .0.display())]
     Empty(PathBuf),
     /// No root certificate of the system could be found.
-    #[error("this system has no root certificates: install `ca-certificates`, or set the tenant's `ca_certificate`")]
+    #[error(
+        "this system has no root certificates: install `ca-certificates`, or set the tenant's `ca_certificate`"
+    )]
     NoRoots,
     /// rustls refuses the certificate or the key.
     #[error("the certificate or key cannot be used")]
@@ -55,7 +57,8 @@ pub fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
     if store.is_empty() {
         return Err(TlsError::NoRoots);
     }
-    let versions = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let versions =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     Ok(versions.with_root_certificates(store).with_no_client_auth())
 }
 
@@ -67,7 +70,8 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig, Tls
     let chain = certificates(certificate)?;
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|cause| TlsError::Pem { path: key.to_owned(), cause })?;
-    let versions = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let versions =
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let mut config = versions.with_no_client_auth().with_single_cert(chain, private)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
@@ -75,7 +79,9 @@ pub fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig, Tls
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |cause| TlsError::Pem { path: path.to_owned(), cause };
-    let certificates =
-        CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let certificates = CertificateDer::pem_file_iter(path)
+        .map_err(unreadable)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unreadable)?;
     if certificates.is_empty() { Err(TlsError::Empty(path.to_owned())) } else { Ok(certificates) }
 }

@@ -44,7 +44,10 @@ pub struct Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("scheme", &self.scheme).field("authority", &self.authority).finish()
+        f.debug_struct("Upstream")
+            .field("scheme", &self.scheme)
+            .field("authority", &self.authority)
+            .finish()
     }
 }
 
@@ -95,7 +98,10 @@ impl Upstream {
     }
 
     /// One exchange, up to the head of the answer. Dropping it closes the connection; Zuora works on all the same.
-    pub(crate) async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<Upload>,
+    ) -> Result<Response<Incoming>, SendError> {
         self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 SendError::Unreachable(error)
@@ -110,7 +116,8 @@ impl Upstream {
 
 /// hyper hands a request back unsent when its connection closed first, and calls that cancelled.
 fn never_sent(error: &ClientError) -> bool {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
+    let cause =
+        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
     cause.is_some_and(hyper::Error::is_canceled)
 }
 
@@ -150,14 +157,17 @@ impl OAuth {
 
         let response = self.upstream.send(request).await.map_err(|_| FetchError::Unreachable)?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, LONGEST_GRANT).collect().await.map_err(|_| FetchError::Malformed)?;
+        let body =
+            Limited::new(body, LONGEST_GRANT).collect().await.map_err(|_| FetchError::Malformed)?;
         Grant::read(head.status, &head.headers, &body.to_bytes())
     }
 }
 
 impl TokenEndpoint for OAuth {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
-        Box::pin(async { timeout(TOKEN_PATIENCE, self.exchange()).await.unwrap_or(Err(FetchError::Unreachable)) })
+        Box::pin(async {
+            timeout(TOKEN_PATIENCE, self.exchange()).await.unwrap_or(Err(FetchError::Unreachable))
+        })
     }
 }
 
@@ -184,8 +194,11 @@ impl Connector {
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
         tcp.set_keepalive(Some(Duration::from_secs(60)));
-        let https: HttpsConnector<HttpConnector> =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let https: HttpsConnector<HttpConnector> = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
         Self::through(move |uri| {
             let mut https = https.clone();
             Box::pin(async move {
@@ -242,13 +255,21 @@ impl Connection for Stream {
 }
 
 impl Read for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_read(cx, to)
     }
 }
 
 impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.0).poll_write(cx, bytes)
     }
 

@@ -19,7 +19,8 @@ impl Check {
         let Some(config) = super::load(&self.config) else { return Ok(ExitCode::FAILURE) };
         let mut text = format!("{}: good\n", self.config.display());
         for tenant in &config.tenants {
-            let limits = tenant.concurrency.limits.iter().map(|(name, limit)| format!("{name} {limit}"));
+            let limits =
+                tenant.concurrency.limits.iter().map(|(name, limit)| format!("{name} {limit}"));
             let limits = limits.collect::<Vec<_>>().join(", ");
             let _ = writeln!(text, "  tenant `{}` at {}: {limits}", tenant.name, tenant.base_url);
         }

@@ -38,7 +38,8 @@ pub struct Emulate {
 }
 
 fn limit(text: &str) -> Result<(String, u32), String> {
-    let parts = text.split_once('=').map(|(name, limit)| (name.trim(), limit.trim().parse::<u32>()));
+    let parts =
+        text.split_once('=').map(|(name, limit)| (name.trim(), limit.trim().parse::<u32>()));
     match parts {
         Some((name, Ok(limit))) if limit > 0 => Ok((name.to_owned(), limit)),
         _ => Err("write a limit type and a number of at least 1, as `Default=40`".to_owned()),
@@ -75,9 +76,14 @@ impl Emulate {
             ..Options::default()
         };
         for (name, limit) in self.limits {
-            let Some(known) = options.limits.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name)) else {
+            let Some(known) =
+                options.limits.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name))
+            else {
                 let names: Vec<_> = options.limits.iter().map(|(name, _)| name.as_str()).collect();
-                bail!("no operation has the limit type `{name}`; there are `{}`", names.join("`, `"));
+                bail!(
+                    "no operation has the limit type `{name}`; there are `{}`",
+                    names.join("`, `")
+                );
             };
             known.1 = limit;
         }
@@ -87,11 +93,17 @@ impl Emulate {
 
 /// What the tenant saw, in a few lines.
 fn summary(ledger: &Ledger) -> String {
-    let mut text = format!("\n{} calls executed, {} of them writes\n", ledger.executed_total, ledger.executed_writes);
+    let mut text = format!(
+        "\n{} calls executed, {} of them writes\n",
+        ledger.executed_total, ledger.executed_writes
+    );
     for (limit_type, most) in &ledger.most_in_flight {
         let limit = ledger.limits.get(limit_type).map_or("none".to_owned(), ToString::to_string);
         let refused = ledger.refused_by_limit_type.get(limit_type).copied().unwrap_or_default();
-        let _ = writeln!(text, "  {limit_type}: at most {most} at once (limit {limit}), {refused} refused");
+        let _ = writeln!(
+            text,
+            "  {limit_type}: at most {most} at once (limit {limit}), {refused} refused"
+        );
     }
     text
 }

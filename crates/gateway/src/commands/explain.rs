@@ -70,12 +70,22 @@ fn explain(config: &Config, app: &App, method: &Method, path: &str) -> String {
     line("call", format!("{method} {path} by `{}`", app.name));
     line("policy", policy(app, method, path));
     line("sent to", format!("{}{path}", tenant.base_url));
-    line("operation", match operation {
-        Some(operation) => format!("{} ({} {})", operation.id, operation.method, operation.path),
-        None => "not known: it passes, and counts as `other`".to_owned(),
-    });
+    line(
+        "operation",
+        match operation {
+            Some(operation) => {
+                format!("{} ({} {})", operation.id, operation.method, operation.path)
+            }
+            None => "not known: it passes, and counts as `other`".to_owned(),
+        },
+    );
     line("pool", format!("{pool}: {usable} of {limit} permits, the rest is headroom"));
-    line("waits", format!("at most {timeout:?} for its turn, then it is answered 429 with a short Retry-After"));
+    line(
+        "waits",
+        format!(
+            "at most {timeout:?} for its turn, then it is answered 429 with a short Retry-After"
+        ),
+    );
     line("idempotency", idempotency(operation));
     line("async", async_form(operation));
     line("track id", format!("the app's own, else one like {}", TrackId::mint(&app.name)));
@@ -94,16 +104,22 @@ fn idempotency(operation: Option<&zuora::Operation>) -> String {
     let text = match operation.map(|operation| operation.idempotency_keys) {
         Some(IdempotencyKeys::Accepted) => "Zuora takes an Idempotency-Key here",
         Some(IdempotencyKeys::NotAccepted) => "Zuora takes no Idempotency-Key here",
-        Some(IdempotencyKeys::Undeclared) | None => "not known whether Zuora takes an Idempotency-Key here",
+        Some(IdempotencyKeys::Undeclared) | None => {
+            "not known whether Zuora takes an Idempotency-Key here"
+        }
     };
     text.to_owned()
 }
 
 fn async_form(operation: Option<&zuora::Operation>) -> String {
     match operation.map(|operation| operation.async_form) {
-        Some(AsyncForm::Eligible) => "Zuora would take it at /v1/async; the gateway sends it as it is".to_owned(),
+        Some(AsyncForm::Eligible) => {
+            "Zuora would take it at /v1/async; the gateway sends it as it is".to_owned()
+        }
         Some(AsyncForm::Ineligible(why)) => format!("Zuora does not take it at /v1/async: {why}"),
-        Some(AsyncForm::Unknown(why)) => format!("not known whether Zuora takes it at /v1/async: {why}"),
+        Some(AsyncForm::Unknown(why)) => {
+            format!("not known whether Zuora takes it at /v1/async: {why}")
+        }
         None => "not known whether Zuora takes it at /v1/async".to_owned(),
     }
 }

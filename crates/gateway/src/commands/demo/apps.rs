@@ -37,7 +37,9 @@ pub(super) const APPS: [App; 3] = [
 impl App {
     pub(super) fn yaml(self) -> String {
         let Self { name, client_id, .. } = self;
-        format!("  {name}: {{tenant: demo, client_id: {client_id}, secret: demo-secret-of-{name}}}\n")
+        format!(
+            "  {name}: {{tenant: demo, client_id: {client_id}, secret: demo-secret-of-{name}}}\n"
+        )
     }
 }
 
@@ -65,7 +67,8 @@ impl Calling {
 
 impl Load {
     pub(super) fn of(app: App) -> Self {
-        let latencies = Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are sound");
+        let latencies =
+            Histogram::new_with_bounds(1, 600_000_000, 3).expect("the bounds are sound");
         Self {
             app,
             answered: AtomicU64::new(0),
@@ -133,7 +136,10 @@ impl Load {
             StatusCode::TOO_MANY_REQUESTS => self.refused.fetch_add(1, Ordering::Relaxed),
             status if status.is_success() => {
                 let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                self.latencies.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
+                self.latencies
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .saturating_record(micros);
                 self.answered.fetch_add(1, Ordering::Relaxed)
             }
             _ => self.failed.fetch_add(1, Ordering::Relaxed),
@@ -158,7 +164,9 @@ async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {
 /// Fetches a token for the app, from whoever listens at `address`.
 async fn token(address: SocketAddr, app: App) -> Option<String> {
     let App { name, client_id, .. } = app;
-    let form = format!("grant_type=client_credentials&client_id={client_id}&client_secret=demo-secret-of-{name}");
+    let form = format!(
+        "grant_type=client_credentials&client_id={client_id}&client_secret=demo-secret-of-{name}"
+    );
     let request = Request::builder()
         .method(Method::POST)
         .uri("/oauth/token")

@@ -51,7 +51,11 @@ impl Demo {
     }
 
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let options = Options { service_time: self.service_time.clone(), ledger_capacity: 0, ..Options::default() };
+        let options = Options {
+            service_time: self.service_time.clone(),
+            ledger_capacity: 0,
+            ..Options::default()
+        };
         let tenant = Tenant::start(options).await.context("cannot start the emulated tenant")?;
         let gateway = match self.no_gateway {
             true => None,
@@ -59,7 +63,10 @@ impl Demo {
         };
         let (address, headline) = match &gateway {
             Some(gateway) => (gateway.address(), headline(gateway, &tenant)),
-            None => (tenant.address(), format!("three apps against the bare tenant at {}\n", tenant.base_url())),
+            None => (
+                tenant.address(),
+                format!("three apps against the bare tenant at {}\n", tenant.base_url()),
+            ),
         };
         super::say(&headline)?;
 
@@ -128,7 +135,8 @@ apps:
 {apps}",
         state.display()
     );
-    let config = config::parse(&yaml, std::path::Path::new("demo.yaml"), &config::ProcessEnvironment);
+    let config =
+        config::parse(&yaml, std::path::Path::new("demo.yaml"), &config::ProcessEnvironment);
     let config = config.map_err(|problems| anyhow::anyhow!("{problems}"))?;
     Gateway::start(&config).await.context("cannot start the gateway")
 }

@@ -39,7 +39,11 @@ struct Last {
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(loads: &'a [Arc<Load>], tenant: &'a Tenant, admission: Option<&'a Admission>) -> Self {
+    pub(super) fn new(
+        loads: &'a [Arc<Load>],
+        tenant: &'a Tenant,
+        admission: Option<&'a Admission>,
+    ) -> Self {
         let now = Instant::now();
         let last = RefCell::new(Last { lines: 0, at: now, answered: [0; APPS.len()] });
         let is_terminal = std::io::stdout().is_terminal();
@@ -62,19 +66,36 @@ impl<'a> View<'a> {
         let picture = self.picture(&ledger, pool.as_ref(), rates);
         let mut last = self.last.borrow_mut();
         // Back to the first line of the last frame, and over it.
-        let back = if last.lines > 0 { format!("\x1b[{}A\x1b[J", last.lines) } else { String::new() };
+        let back =
+            if last.lines > 0 { format!("\x1b[{}A\x1b[J", last.lines) } else { String::new() };
         last.lines = picture.lines().count();
         back + &picture
     }
 
-    fn picture(&self, ledger: &Ledger, pool: Option<&PoolSnapshot>, rates: [f64; APPS.len()]) -> String {
+    fn picture(
+        &self,
+        ledger: &Ledger,
+        pool: Option<&PoolSnapshot>,
+        rates: [f64; APPS.len()],
+    ) -> String {
         let (now, limit) = (in_flight(ledger), limit(ledger));
-        let mut text = format!("\n  {:>5.1}s  permits at the tenant\n", self.began.elapsed().as_secs_f64());
-        let _ = writeln!(text, "          [{}] {now} of {limit}, at most {} so far", bar(now, limit), most(ledger));
+        let mut text =
+            format!("\n  {:>5.1}s  permits at the tenant\n", self.began.elapsed().as_secs_f64());
+        let _ = writeln!(
+            text,
+            "          [{}] {now} of {limit}, at most {} so far",
+            bar(now, limit),
+            most(ledger)
+        );
         let _ = writeln!(text, "          refused by the tenant: {}\n", ledger.refused_concurrency);
-        let _ = writeln!(text, "  {:<10}{:>12}{:>10}{:>10}{:>12}{:>12}{:>10}", "app", "connections", "permits", "waiting", "longest", "answers/s", "429s");
+        let _ = writeln!(
+            text,
+            "  {:<10}{:>12}{:>10}{:>10}{:>12}{:>12}{:>10}",
+            "app", "connections", "permits", "waiting", "longest", "answers/s", "429s"
+        );
         for (index, load) in self.loads.iter().enumerate() {
-            let seen = pool.and_then(|pool| pool.apps.iter().find(|seen| &*seen.app == load.app.name));
+            let seen =
+                pool.and_then(|pool| pool.apps.iter().find(|seen| &*seen.app == load.app.name));
             let (permits, waiting, longest) = match seen {
                 Some(seen) => (
                     seen.in_use.to_string(),
@@ -94,7 +115,12 @@ impl<'a> View<'a> {
     }
 
     fn line(&self, ledger: &Ledger, rates: [f64; APPS.len()]) -> String {
-        let mut text = format!("{:>5.1}s  {} of {} permits", self.began.elapsed().as_secs_f64(), in_flight(ledger), limit(ledger));
+        let mut text = format!(
+            "{:>5.1}s  {} of {} permits",
+            self.began.elapsed().as_secs_f64(),
+            in_flight(ledger),
+            limit(ledger)
+        );
         for (load, rate) in self.loads.iter().zip(rates) {
             let _ = write!(text, "  {} {rate:.0}/s", load.app.name);
         }
@@ -120,7 +146,11 @@ impl<'a> View<'a> {
         let ledger = self.tenant.counters();
         let total: u64 = self.loads.iter().map(|load| load.answered.load(Ordering::Relaxed)).sum();
         let mut text = String::from("\n");
-        let _ = writeln!(text, "  {:<10}{:>12}{:>10}{:>8}{:>10}{:>10}{:>10}{:>10}", "app", "connections", "answers", "share", "p50", "p99", "429s", "failed");
+        let _ = writeln!(
+            text,
+            "  {:<10}{:>12}{:>10}{:>8}{:>10}{:>10}{:>10}{:>10}",
+            "app", "connections", "answers", "share", "p50", "p99", "429s", "failed"
+        );
         for load in self.loads {
             let answered = load.answered.load(Ordering::Relaxed);
             let _ = writeln!(
@@ -137,8 +167,20 @@ impl<'a> View<'a> {
         }
         let ideal = f64::from(limit(&ledger)) / ledger.mean_service_seconds.max(1e-6);
         let rate = total as f64 / lasted.as_secs_f64();
-        let _ = writeln!(text, "\n  the tenant: limit {}, at most {} at once, {} refused, {} tokens issued", limit(&ledger), most(&ledger), ledger.refused_concurrency, ledger.token_calls - ledger.token_refused);
-        let _ = writeln!(text, "  goodput: {rate:.0} answers/s of {ideal:.0} possible ({:.1} %): limit ÷ mean service time of {}", 100.0 * rate / ideal, millis(Duration::from_secs_f64(ledger.mean_service_seconds)));
+        let _ = writeln!(
+            text,
+            "\n  the tenant: limit {}, at most {} at once, {} refused, {} tokens issued",
+            limit(&ledger),
+            most(&ledger),
+            ledger.refused_concurrency,
+            ledger.token_calls - ledger.token_refused
+        );
+        let _ = writeln!(
+            text,
+            "  goodput: {rate:.0} answers/s of {ideal:.0} possible ({:.1} %): limit ÷ mean service time of {}",
+            100.0 * rate / ideal,
+            millis(Duration::from_secs_f64(ledger.mean_service_seconds))
+        );
         if self.admission.is_some() {
             text += "\n  the same without a gateway: zuora-gateway demo --no-gateway\n";
         }

@@ -1,0 +1,10 @@
+//! The gateway from the outside: one binary, many modules. The judge is always somebody else: the emulated tenant's
+//! ledger, the bytes that it received, or a published client.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests are not recognised as tests"
+)]
+
+mod road;
