@@ -224,6 +224,12 @@ impl Peer {
         self.running.id()
     }
 
+    /// The last lines that it printed.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.running.log()
+    }
+
     /// Checks on nginx as upstream that it does the job which is compared: another
     /// `Authorization`, a track id that is never the same, and connections to the upstream kept.
     ///

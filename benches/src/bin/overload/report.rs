@@ -27,6 +27,7 @@ pub(crate) struct Report {
     refused_in_warm_up: u64,
     cpu: Option<Duration>,
     memory: Option<Memory>,
+    log: String,
 }
 
 impl Report {
@@ -65,6 +66,7 @@ impl Report {
             ledger,
             cpu,
             memory,
+            log: peer.map(Peer::log).unwrap_or_default(),
         }
     }
 
@@ -163,6 +165,9 @@ impl fmt::Display for Report {
             if let Some(example) = &tally.example {
                 writeln!(f, "- an error that {name} saw: {example}")?;
             }
+        }
+        if self.tallies.iter().any(|tally| tally.example.is_some()) && !self.log.is_empty() {
+            writeln!(f, "\nThe proxy's last words:\n{}", self.log)?;
         }
         Ok(())
     }
