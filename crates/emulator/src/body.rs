@@ -2,16 +2,22 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use crate::limits::Permit;
 
 /// A piece of a file that is made while it is sent.
 static FILLER: [u8; 64 * 1024] = [b'z'; 64 * 1024];
+
+/// How long a broken answer rests before it breaks off, so that what was said
+/// before has left: the server would otherwise drop it with the connection.
+const BEFORE_THE_CUT: Duration = Duration::from_millis(20);
 
 /// The connection is closed here, because a fault asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +39,8 @@ enum Shape {
     Filler { left: u64, permit: Option<Permit> },
     /// Announced in full, sent in part.
     Broken { first: Bytes, left: u64 },
+    /// All that will be sent is on its way.
+    Breaking { rest: Pin<Box<Sleep>>, left: u64 },
     /// Everything is sent.
     Done,
 }
@@ -63,7 +71,7 @@ impl Body for AnswerBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match std::mem::replace(&mut self.shape, Shape::Done) {
             Shape::Whole { bytes, .. } => Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -77,11 +85,19 @@ impl Body for AnswerBody {
                 let size = usize::try_from(size).unwrap_or(FILLER.len());
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FILLER[..size])))))
             }
-            Shape::Broken { first, left } if !first.is_empty() => {
-                self.shape = Shape::Broken { first: Bytes::new(), left };
+            Shape::Broken { first, left } => {
+                self.shape = Shape::Breaking { rest: Box::pin(sleep(BEFORE_THE_CUT)), left };
+                if first.is_empty() {
+                    return self.poll_frame(context);
+                }
                 Poll::Ready(Some(Ok(Frame::data(first))))
             }
-            Shape::Broken { .. } => Poll::Ready(Some(Err(Cut))),
+            Shape::Breaking { mut rest, left } => {
+                let rested = rest.as_mut().poll(context);
+                self.shape = Shape::Breaking { rest, left };
+                ready!(rested);
+                Poll::Ready(Some(Err(Cut)))
+            }
             Shape::Done => Poll::Ready(None),
         }
     }
@@ -96,6 +112,7 @@ impl Body for AnswerBody {
             Shape::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
             Shape::Filler { left, .. } => SizeHint::with_exact(*left),
             Shape::Broken { first, left } => SizeHint::with_exact(first.len() as u64 + left),
+            Shape::Breaking { left, .. } => SizeHint::with_exact(*left),
             Shape::Done => SizeHint::with_exact(0),
         }
     }

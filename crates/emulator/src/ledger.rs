@@ -17,6 +17,9 @@ use crate::{limits::Limits, locks::lock, operations::OperationKind};
 /// More apps than this share one line.
 const MOST_APPS: usize = 1_000;
 
+/// The line of calls without a track id.
+const NO_APP: &str = "(none)";
+
 /// The line of all further apps.
 const OTHER_APPS: &str = "(other)";
 
@@ -198,7 +201,7 @@ impl Book {
         let mut entries = lock(&self.entries);
         entries.total += 1;
         entries.writes += u64::from(entry.kind.is_write());
-        entries.charge(app.unwrap_or(""), entry.busy_seconds);
+        entries.charge(app.unwrap_or(NO_APP), entry.busy_seconds);
         if self.capacity == 0 {
             return;
         }

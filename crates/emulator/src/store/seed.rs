@@ -25,6 +25,7 @@ pub(super) fn fill(store: &mut Store, accounts: usize, products: usize) {
     for number in 0..accounts {
         let name = NAMES[number % NAMES.len()];
         let account = object(&json!({
+            "accountNumber": format!("A{:08}", number + 1),
             "name": format!("{name} Trading {}", number + 1),
             "currency": "USD",
             "billCycleDay": 1,
@@ -34,7 +35,9 @@ pub(super) fn fill(store: &mut Store, accounts: usize, products: usize) {
             },
         }));
         let made = store.create_account(&account);
-        let subscription = object(&json!({"accountKey": made.id, "termType": "TERMED"}));
+        let subscription = object(&json!({
+            "subscriptionNumber": format!("A-S{:08}", number + 1), "termType": "TERMED",
+        }));
         store.create_subscription(&made.id, &subscription);
     }
 }

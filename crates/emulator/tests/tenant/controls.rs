@@ -1,0 +1,64 @@
+//! The controls on the tenant's own port, for other languages.
+
+use std::net::SocketAddr;
+
+use emulator::Ledger;
+
+use crate::wire::{Raw, get, request, send, tenant};
+
+async fn control(address: SocketAddr, method: &str, path: &str, body: &str) -> Raw {
+    send(address, &request(method, path, "Content-Type: application/json\r\n", body)).await
+}
+
+#[tokio::test]
+async fn the_ledger_reads_back_as_the_type_it_was_written_from() {
+    let tenant = tenant(0).await;
+    get(&tenant, "/v1/accounts/A00000001").await;
+    get(&tenant, "/v1/accounts/A00000002").await;
+
+    let call = request("GET", "/emulator/ledger?executed=1", "", "").replace("1.1", "1.0");
+    let ledger: Ledger =
+        serde_json::from_value(send(tenant.address(), &call).await.json()).unwrap();
+
+    assert_eq!(ledger.executed_total, 2);
+    assert_eq!(ledger.executed.len(), 1);
+    assert_eq!(ledger.executed[0].path, "/v1/accounts/A00000002");
+    control(tenant.address(), "POST", "/emulator/reset", "").await;
+    assert_eq!(tenant.ledger().executed_total, 0);
+}
+
+#[tokio::test]
+async fn faults_limits_outsiders_and_tokens_are_in_reach() {
+    let tenant = tenant(0).await;
+    let address = tenant.address();
+
+    let fault = r#"{"path": "/v1/accounts", "kind": {"answer": {"status": 500}}}"#;
+    assert_eq!(control(address, "POST", "/emulator/faults", fault).await.status, 200);
+    assert_eq!(get(&tenant, "/v1/accounts/A00000001").await.status, 500);
+
+    let limits = r#"{"Default": 5, "Object Query": null}"#;
+    assert_eq!(control(address, "POST", "/emulator/limits", limits).await.status, 200);
+    let outsider = r#"{"limit_type": "Default", "permits": 5}"#;
+    assert_eq!(control(address, "POST", "/emulator/outsider", outsider).await.status, 200);
+    assert_eq!(get(&tenant, "/v1/accounts/A00000001").await.status, 429);
+    let outsider = r#"{"limit_type": "Default", "permits": 0}"#;
+    control(address, "POST", "/emulator/outsider", outsider).await;
+
+    let token = crate::wire::token(address).await;
+    control(address, "POST", "/emulator/revoke", "").await;
+    let call = request("GET", "/v1/accounts/A00000001", &crate::wire::bearer(&token), "");
+    assert_eq!(send(address, &call).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_control_that_cannot_be_read_says_what_is_wrong() {
+    let tenant = tenant(0).await;
+    let address = tenant.address();
+
+    let typo = r#"{"limit_type": "Default", "permit": 5}"#;
+    let answer = control(address, "POST", "/emulator/outsider", typo).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["message"].as_str().unwrap().contains("permit"));
+    assert_eq!(control(address, "POST", "/emulator/limits", r#"{"Big": 1}"#).await.status, 404);
+    assert_eq!(control(address, "GET", "/emulator/nothing", "").await.status, 404);
+}
