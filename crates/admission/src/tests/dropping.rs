@@ -1,7 +1,8 @@
 //! What happens when a call's future is dropped, at every point where it can be.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Mutex;
+use std::task::{Context, Poll, Wake, Waker};
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
@@ -80,6 +81,49 @@ async fn a_call_given_up_at_any_poll_passes_its_permit_on() {
             assert!(polls >= 2, "there was nothing to give up");
         }
     }
+}
+
+/// A call that waits, in a place where somebody else can drop it.
+type Elsewhere = Arc<Mutex<Option<Pin<Box<dyn Future<Output = Result<Permit, Shed>> + Send>>>>>;
+
+fn elsewhere(admission: &Arc<Admission>) -> Elsewhere {
+    let admission = Arc::clone(admission);
+    let asks = ask();
+    Arc::new(Mutex::new(Some(Box::pin(async move { admission.admit(asks).await }))))
+}
+
+/// Drops a call in the very moment when another is told that it may go.
+struct DropsAnother(Elsewhere);
+
+impl Wake for DropsAnother {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.lock().unwrap().take());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_crosses_with_a_cancellation_is_not_lost() {
+    let admission = admission(one_pool(3));
+    let held = at_once(&admission, ask()).unwrap();
+    held.observe_limit(1);
+    let (first, crossing) = (elsewhere(&admission), elsewhere(&admission));
+    let poll = |call: &Elsewhere, waker: &Waker| {
+        let mut call = call.lock().unwrap();
+        call.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(waker)).is_pending()
+    };
+    let waker = Waker::from(Arc::new(DropsAnother(Arc::clone(&crossing))));
+    assert!(poll(&first, &waker) && poll(&crossing, Waker::noop()));
+    let next = waiting(&admission, ask()).await;
+
+    // Both get a permit in one decision; hearing of the first, the second leaves. That it can shows
+    // that nobody is told anything under the lock.
+    held.observe_limit(3);
+    settle().await;
+
+    assert!(crossing.lock().unwrap().is_none() && next.is_finished());
+    drop((next, first, held));
+    settle().await;
+    assert_eq!(admission.snapshot().in_use, 0);
 }
 
 /// One step in the life of a few calls that are polled by hand.

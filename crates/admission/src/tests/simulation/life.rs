@@ -99,14 +99,16 @@ impl Life {
                 app: super::super::app(app),
                 deadline: wish.deadline,
                 place,
-                not_before: wish.not_before,
+                // A ticket knows the moment of its refusal; nobody has to repeat it.
+                not_before: wish.not_before.filter(|_| matches!(place, Place::Back)),
             };
             let began = self.wait(pool, &wish, ask, leaves).await;
             let Some(permit) = began else { break };
-            let Some(ticket) = self.request(pool, app, permit).await else { break };
+            let again = self.request(pool, app, permit).await;
+            let Some((ticket, refused_until)) = again else { break };
             place = Place::Front(ticket);
             wish.asked = Instant::now();
-            wish.not_before = ticket.not_before;
+            wish.not_before = Some(refused_until);
             self.world().seen.again += 1;
         }
         self.all_is_well().await;
@@ -143,8 +145,8 @@ impl Life {
         None
     }
 
-    /// One request at the tenant. Returns the ticket to ask again with if it was refused.
-    async fn request(&self, pool: usize, app: usize, permit: Permit) -> Option<Ticket> {
+    /// One request at the tenant. If it was refused, returns the ticket to ask again with, and when.
+    async fn request(&self, pool: usize, app: usize, permit: Permit) -> Option<(Ticket, Instant)> {
         let began = Instant::now();
         let (refused, takes) = self.world().arrives(pool);
         self.moment(takes).await;
@@ -161,7 +163,7 @@ impl Life {
             return None;
         };
         self.world().refuses(pool, kind, now);
-        Some(permit.refused(kind))
+        Some((permit.refused(kind), kind.until()))
     }
 
     fn outsiders_come_and_go(&self) {
