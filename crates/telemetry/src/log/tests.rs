@@ -123,6 +123,21 @@ fn control_characters_stay_inside_their_value() {
 }
 
 #[test]
+fn a_control_character_is_escaped_wherever_it_is_alone() {
+    for control in (0..=0xff).map(char::from).filter(|it| it.is_control()) {
+        let value = format!("é{control}é");
+
+        let text = written(Format::Json, Level::INFO, || {
+            tracing::info!(target: "access", value, "x");
+        });
+
+        assert!(!text.trim_end_matches('\n').contains(char::is_control), "{text:?}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["value"], value);
+    }
+}
+
+#[test]
 fn a_text_line_reads_as_a_sentence_with_facts() {
     let text = written(Format::Text, Level::INFO, || {
         tracing::warn!(target: "credentials", tenant = "production", wait = 2, "no token yet");
