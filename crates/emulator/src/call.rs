@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// The path as received, without the query.
     pub(crate) path: String,
+    /// The path and the query as received.
+    pub(crate) target: String,
     /// Its decoded parts, in the form `/v1/…`.
     pub(crate) segments: Vec<String>,
     pub(crate) query: Vec<(String, String)>,
@@ -43,6 +45,7 @@ pub(crate) struct Unfinished;
 impl Call {
     pub(crate) fn read(head: Parts) -> Self {
         let path = head.uri.path().to_owned();
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str()).to_owned();
         let segments = segments(&path);
         let query = head
             .uri
@@ -52,6 +55,7 @@ impl Call {
         Self {
             method: head.method,
             path,
+            target,
             segments,
             query: query.unwrap_or_default(),
             headers: head.headers,
