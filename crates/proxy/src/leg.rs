@@ -83,6 +83,8 @@ pub(crate) struct Answer {
     pub(crate) head: http::response::Parts,
     pub(crate) content: Content,
     pub(crate) verdict: Verdict,
+    /// Which token the attempt carried.
+    pub(crate) token: u64,
     /// The call's place in the queue, if it must go there again.
     pub(crate) ticket: Ticket,
 }
@@ -287,7 +289,7 @@ fn judge(
         Some(rest) => Content::Begun { first: content.first, rest, claim },
         None => Content::Whole(content.first),
     };
-    Answer { head, content, verdict, ticket }
+    Answer { head, content, verdict, token, ticket }
 }
 
 impl Claim {

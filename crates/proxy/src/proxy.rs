@@ -18,7 +18,7 @@ use zuora::{LimitType, Target, TrackId, Verdict};
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::headers;
 use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, Leg};
 use crate::local::Local;
@@ -107,7 +107,7 @@ impl Proxy {
             let permit = self.admit(&route, place, deadline, call).await?;
             let token = authenticate(&route, deadline, call).await?;
             let answer = self.send(&route, &mut outbound, permit, token, call).await;
-            match judge(&route, answer, &outbound, call)? {
+            match judge(&route, answer, &outbound, deadline, call).await? {
                 Next::Relay(answer) => {
                     return Ok(relay(answer, &route, outbound.is_write(), &self.tasks));
                 }
@@ -184,7 +184,7 @@ impl Proxy {
         if let (Error::Shed(_), Some(route)) = (error, &call.route) {
             route.app.metrics.shed(error.reason());
         }
-        let cause = std::error::Error::source(error).map(|cause| chain(cause));
+        let cause = std::error::Error::source(error).map(chain);
         tracing::debug!(reason = error.reason(), %error, cause, "a call failed here");
         let mut response = error.to_response(call.track_id().as_str(), Instant::now());
         call.answer(&mut response, Some(error.reason()));
@@ -264,10 +264,11 @@ async fn authenticate(route: &Route, deadline: Instant, call: &mut Call) -> Resu
 }
 
 /// What becomes of the call. The leg has already told pool and token what the answer means for them.
-fn judge(
+async fn judge(
     route: &Route,
     answer: Result<Answer, Failure>,
     outbound: &Outbound,
+    deadline: Instant,
     call: &mut Call,
 ) -> Result<Next, Error> {
     let may_repeat = outbound.replayable() && call.attempts < route.tenant.attempts;
@@ -275,9 +276,9 @@ fn judge(
         Ok(answer) => match answer.verdict {
             // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
             Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
-            // A second refusal of a fresh token is the caller's to see.
-            Verdict::Unauthenticated if may_repeat && !call.reauthenticated => {
-                call.reauthenticated = true;
+            Verdict::Unauthenticated
+                if may_repeat && has_fresh_token(route, &answer, deadline, call).await =>
+            {
                 (Label::Unauthenticated, answer.ticket)
             }
             Verdict::Relay | Verdict::Refused(_) | Verdict::Unauthenticated => {
@@ -289,6 +290,22 @@ fn judge(
     };
     route.tenant.metrics.retried(label);
     Ok(Next::Requeue(ticket))
+}
+
+/// Whether there is another token than the one that Zuora did not take. A second refusal is the caller's to see.
+async fn has_fresh_token(
+    route: &Route,
+    answer: &Answer,
+    deadline: Instant,
+    call: &mut Call,
+) -> bool {
+    if std::mem::replace(&mut call.reauthenticated, true) {
+        return false;
+    }
+    let began = Instant::now();
+    let token = route.tenant.tokens.current(deadline).await;
+    call.token += began.elapsed();
+    token.is_ok_and(|token| token.generation != answer.token)
 }
 
 impl From<Failure> for Error {
@@ -316,15 +333,4 @@ fn track_id(app: &App, headers: &HeaderMap) -> Result<TrackId, BadRequest> {
         Err(_) if policy.replace_invalid => Ok(TrackId::mint(&app.name)),
         kept => Ok(kept?),
     }
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

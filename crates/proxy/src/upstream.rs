@@ -22,6 +22,7 @@ use rustls::ClientConfig;
 use tokio::time::{Duration, timeout};
 
 use crate::body::Upload;
+use crate::error::chain;
 
 /// How long a connection may lie idle before it is closed: shorter than any peer of ours would wait, so that a request
 /// seldom meets a connection that is closing under it.
@@ -60,6 +61,16 @@ pub(crate) enum SendError {
     NotSent(ClientError),
     /// It broke midway: Zuora may have acted on it.
     Broke(ClientError),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(cause) | Self::NotSent(cause) | Self::Broke(cause) => {
+                f.write_str(&chain(cause))
+            }
+        }
+    }
 }
 
 impl Upstream {
@@ -155,7 +166,10 @@ impl OAuth {
         fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         fields.insert(header::CONTENT_TYPE, self.content_type.clone());
 
-        let response = self.upstream.send(request).await.map_err(|_| FetchError::Unreachable)?;
+        let response = self.upstream.send(request).await.map_err(|error| {
+            tracing::warn!(%error, "cannot ask for a token");
+            FetchError::Unreachable
+        })?;
         let (head, body) = response.into_parts();
         let body =
             Limited::new(body, LONGEST_GRANT).collect().await.map_err(|_| FetchError::Malformed)?;
