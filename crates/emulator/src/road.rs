@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     answers::{self, Answer, Category},
@@ -31,6 +31,12 @@ use crate::{
 /// How much of a body is read away before a refusal, so that the caller can
 /// keep its connection.
 const DRAINED_BYTES: u64 = 1024 * 1024;
+
+/// How long that may take: a refusal does not wait for a body that stays away.
+const DRAINED_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long a body may take to arrive, as long as Zuora waits for anything.
+const BODY_WITHIN: Duration = Duration::from_secs(120);
 
 /// An answer that comes before any work.
 #[derive(Debug)]
@@ -88,7 +94,7 @@ pub(crate) async fn answer(
         Early::Cut => Err(Cut),
         Early::Answer(answer) => {
             if let Some(body) = body {
-                drain(&call.headers, body).await;
+                timeout(DRAINED_WITHIN, drain(&call.headers, body)).await.unwrap_or_default();
             }
             Ok(dress::response(&tenant, &call, *answer, &shows, None))
         }
@@ -214,7 +220,7 @@ async fn login(
 ) -> Early {
     tenant.book.count(Event::TokenCall);
     if let Some(body) = body
-        && call.take_body(body).await.is_err()
+        && !takes_body(call, body).await
     {
         return Early::Cut;
     }
@@ -245,7 +251,7 @@ async fn work(
 ) -> Result<Response<AnswerBody>, Cut> {
     let began = Instant::now();
     if let Some(body) = body
-        && call.take_body(body).await.is_err()
+        && !takes_body(&mut call, body).await
     {
         tenant.book.count(Event::Unfinished);
         return Err(Cut);
@@ -312,6 +318,11 @@ fn send(tenant: &Inner, done: Done, shows: &Shows) -> Result<Response<AnswerBody
             Ok(dress::response(tenant, &call, answer, shows, permit))
         }
     }
+}
+
+/// Reads the body; whether it came to its end in time.
+async fn takes_body(call: &mut Call, body: Incoming) -> bool {
+    matches!(timeout(BODY_WITHIN, call.take_body(body)).await, Ok(Ok(())))
 }
 
 /// Reads away a small rest of a body that nobody wants.

@@ -45,6 +45,9 @@ const GRACE: Duration = Duration::from_millis(500);
 /// How long `stop` waits for connections that were told to close.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long a connection may be idle, or a head take to arrive.
+const IDLE: Duration = Duration::from_secs(75);
+
 /// How long to rest when the system has no more sockets for us.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
 
@@ -264,7 +267,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, inner: Arc<Inner>) {
     let (closing, closed) = (inner.closing.clone(), inner.closed.clone());
     let service = service_fn(move |request| road::answer(Arc::clone(&inner), peer.ip(), request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

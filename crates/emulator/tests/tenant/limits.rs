@@ -178,3 +178,18 @@ async fn stopping_does_not_wait_for_long_work() {
 
     assert!(TcpStream::connect(address).await.is_err());
 }
+
+#[tokio::test]
+async fn a_refusal_does_not_wait_for_a_body_that_stays_away() {
+    let tenant = tenant(0).await;
+    let token = token(tenant.address()).await;
+    tenant.set_limit("Default", Some(0));
+
+    let headers = format!("{}Expect: 100-continue\r\n", bearer(&token));
+    let call = request("POST", "/v1/usage", &headers, "").replace("Length: 0", "Length: 9");
+    let answer = send(tenant.address(), &call).await;
+    assert_eq!(answer.status, 429);
+
+    let call = call.replace("Expect: 100-continue\r\n", "");
+    assert_eq!(send(tenant.address(), &call).await.status, 429);
+}
