@@ -36,7 +36,7 @@ pub(crate) struct Leg {
     then: Option<Afterlife>,
 }
 
-type Running = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Result<Box<Answer>, Failure>> + Send>>;
 
 /// What an attempt consists of.
 pub(crate) struct Attempt {
@@ -118,7 +118,7 @@ impl Leg {
 }
 
 impl Future for Leg {
-    type Output = Result<Answer, Failure>;
+    type Output = Result<Box<Answer>, Failure>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let running = self.running.as_mut().expect("a leg is not polled again after its end");
@@ -172,14 +172,14 @@ impl Afterlife {
 }
 
 impl Attempt {
-    async fn run(self) -> Result<Answer, Failure> {
+    async fn run(self) -> Result<Box<Answer>, Failure> {
         let sent = Instant::now();
         let Self { request, claim, token, route } = self;
         let outcome = exchange(&route, request, claim).await;
         let took = sent.elapsed();
         match outcome {
             Ok(Exchanged { head, content, claim }) => {
-                Ok(judge(&route, head, content, claim, token, took))
+                Ok(Box::new(judge(&route, head, content, claim, token, took)))
             }
             Err(failure) => {
                 route.pool_metrics().attempt(failure.label(), took);

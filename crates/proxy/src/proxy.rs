@@ -42,7 +42,7 @@ pub struct Proxy {
 
 /// What happens to a call after an attempt.
 enum Next {
-    Relay(Answer),
+    Relay(Box<Answer>),
     Requeue(Ticket),
 }
 
@@ -94,7 +94,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         accept(&request)?;
         if let Some(local) = Local::find(&request) {
-            return self.answer_local(local, request).await;
+            return Box::pin(self.answer_local(local, request)).await;
         }
         let app = self.identify(&request, call)?;
         authorize(&app, &request)?;
@@ -109,7 +109,7 @@ impl Proxy {
             let answer = self.send(&route, &mut outbound, permit, token, call).await;
             match judge(&route, answer, &outbound, deadline, call).await? {
                 Next::Relay(answer) => {
-                    return Ok(relay(answer, &route, outbound.is_write(), &self.tasks));
+                    return Ok(relay(*answer, &route, outbound.is_write(), &self.tasks));
                 }
                 Next::Requeue(ticket) => place = Place::Front(ticket),
             }
@@ -159,7 +159,7 @@ impl Proxy {
         permit: Permit,
         token: Token,
         call: &mut Call,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Box<Answer>, Failure> {
         call.attempts += 1;
         let began = Instant::now();
         let attempt = Attempt {
@@ -266,7 +266,7 @@ async fn authenticate(route: &Route, deadline: Instant, call: &mut Call) -> Resu
 /// What becomes of the call. The leg has already told pool and token what the answer means for them.
 async fn judge(
     route: &Route,
-    answer: Result<Answer, Failure>,
+    answer: Result<Box<Answer>, Failure>,
     outbound: &Outbound,
     deadline: Instant,
     call: &mut Call,

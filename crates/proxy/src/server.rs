@@ -164,13 +164,18 @@ impl Shared {
         let _ = stream.set_nodelay(true);
         match &self.tls {
             None => self.speak(TokioIo::new(stream), stop).await,
-            Some(Acceptor(tls)) => match timeout(FIRST_REQUEST, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(TokioIo::new(stream), stop).await,
-                Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
-            },
+            // Boxed, so that connections without TLS do not carry the room for it.
+            Some(Acceptor(tls)) => Box::pin(self.shake_hands(tls, stream, stop)).await,
         }
         drop(place);
+    }
+
+    async fn shake_hands(&self, tls: &TlsAcceptor, stream: TcpStream, stop: CancellationToken) {
+        match timeout(FIRST_REQUEST, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.speak(TokioIo::new(stream), stop).await,
+            Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
     }
 
     /// Serves one connection to its end.
@@ -184,7 +189,8 @@ impl Shared {
             move |request: Request<Incoming>| {
                 spoke.store(true, Ordering::Relaxed);
                 let proxy = Arc::clone(&proxy);
-                async move { Ok::<_, Infallible>(proxy.handle(request).await) }
+                // Boxed, so that a connection carries the room for a call only while there is one.
+                Box::pin(async move { Ok::<_, Infallible>(proxy.handle(request).await) })
             }
         });
         let mut connection = pin!(self.http.serve_connection(stream, service));
