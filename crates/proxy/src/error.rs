@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use crate::body::Body;
+use crate::body::{Body, UploadError};
 use crate::headers;
 use crate::request::BadRequest;
 
@@ -164,9 +164,27 @@ impl Error {
     }
 }
 
+impl From<&UploadError> for Error {
+    fn from(error: &UploadError) -> Self {
+        match error {
+            UploadError::Caller(_) => BadRequest::Body.into(),
+            UploadError::Silent => BadRequest::SlowBody.into(),
+            UploadError::TooLong => Self::TooLarge,
+        }
+    }
+}
+
 /// Rounded up: a caller that comes back early would only be sent away again.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// The caller's part in a broken exchange: its body did not arrive whole. Zuora then never got a whole request.
+pub(crate) fn upload_error<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> Option<&'e UploadError> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.filter_map(|cause| cause.downcast_ref()).next()
 }
 
 /// An error and its causes, in one line.

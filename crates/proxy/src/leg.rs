@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use zuora::{RefusalKind, TrackId, Verdict};
 
 use crate::body::Upload;
-use crate::error::BoxError;
+use crate::error::{BoxError, upload_error};
 use crate::outbound::Gathered;
 use crate::pump::Pump;
 use crate::route::Route;
@@ -315,6 +315,7 @@ impl Failure {
     fn label(&self) -> Label {
         match self {
             Self::Unreachable(_) | Self::NotSent(..) => Label::NotSent,
+            Self::Broke(cause) if upload_error(&**cause).is_some() => Label::Failed,
             Self::Timeout(_) | Self::Broke(_) => Label::Ambiguous,
         }
     }

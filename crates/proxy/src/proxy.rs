@@ -18,7 +18,7 @@ use zuora::{LimitType, Target, TrackId, Verdict};
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::error::{Error, chain};
+use crate::error::{Error, chain, upload_error};
 use crate::headers;
 use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, Leg};
 use crate::local::Local;
@@ -313,7 +313,9 @@ impl From<Failure> for Error {
         match failure {
             Failure::Unreachable(cause) | Failure::NotSent(cause, _) => Self::Unreachable(cause),
             Failure::Timeout(patience) => Self::Timeout(patience),
-            Failure::Broke(cause) => Self::Broke(cause),
+            Failure::Broke(cause) => {
+                upload_error(&*cause).map(Self::from).unwrap_or(Self::Broke(cause))
+            }
         }
     }
 }
