@@ -30,17 +30,23 @@ const CREDENTIALS: [HeaderName; 4] = [
 ];
 
 /// Fields by which some servers read another method or path than the one that policy judged.
-const OVERRIDES: [HeaderName; 5] = [
+const OVERRIDES: [HeaderName; 7] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
     HeaderName::from_static("x-method-override"),
     HeaderName::from_static("x-original-url"),
     HeaderName::from_static("x-rewrite-url"),
+    // They frame nothing here, but do where `_` and `-` are the same.
+    HeaderName::from_static("content_length"),
+    HeaderName::from_static("transfer_encoding"),
 ];
 
 pub(crate) const VIA: HeaderValue = HeaderValue::from_static("1.1 zuora-gateway");
 pub(crate) const TRACK_ID: HeaderName = HeaderName::from_static("zuora-track-id");
 pub(crate) const ENTITY_IDS: HeaderName = HeaderName::from_static("zuora-entity-ids");
+/// How entities were named before `Zuora-Entity-Ids`.
+pub(crate) const ENTITY_ID: HeaderName = HeaderName::from_static("entityid");
+pub(crate) const ENTITY_NAME: HeaderName = HeaderName::from_static("entityname");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("zuora-request-id");
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("zuora-gateway-attempts");
@@ -88,7 +94,7 @@ fn end_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let lists =
         headers.get_all(header::CONNECTION).into_iter().filter_map(|list| list.to_str().ok());
     lists

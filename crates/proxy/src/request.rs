@@ -23,8 +23,8 @@ pub(crate) enum BadRequest {
     Host,
     #[error("`:authority` and `Host` name different hosts")]
     TwoHosts,
-    #[error("the method {0} is not one a program needs here")]
-    Method(&'static str),
+    #[error("the method is none of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS")]
+    Method,
     #[error("the request target must be a path or an http URL without user information")]
     Target,
     #[error(transparent)]
@@ -35,7 +35,7 @@ pub(crate) enum BadRequest {
     TrackId(#[from] zuora::TrackIdError),
     #[error("`Zuora-Track-Id` was sent twice")]
     TwoTrackIds,
-    #[error("`Zuora-Entity-Ids` must name one entity")]
+    #[error("`Zuora-Entity-Ids` must name one entity, and not be named by `Connection`")]
     Entities,
     #[error("the request body did not arrive whole")]
     Body,
@@ -86,10 +86,16 @@ fn framing(version: Version, headers: &HeaderMap) -> Result<(), BadRequest> {
 
 fn target<B>(request: &Request<B>) -> Result<(), BadRequest> {
     match *request.method() {
-        // A tunnel, and an echo of the shared token: neither is ever meant for Zuora (RFC 9110 9.3.6, 9.3.8).
-        Method::CONNECT => return Err(BadRequest::Method("CONNECT")),
-        Method::TRACE => return Err(BadRequest::Method("TRACE")),
-        _ => {}
+        Method::GET
+        | Method::HEAD
+        | Method::POST
+        | Method::PUT
+        | Method::PATCH
+        | Method::DELETE
+        | Method::OPTIONS => {}
+        // A tunnel and an echo of the shared token are never meant for Zuora (RFC 9110 9.3.6, 9.3.8). And `get` is not
+        // `GET` to policy, but may be to a server that is less strict.
+        _ => return Err(BadRequest::Method),
     }
     let uri = request.uri();
     let absolute =
@@ -209,11 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn neither_tunnel_nor_echo() {
-        for method in [Method::CONNECT, Method::TRACE] {
+    fn neither_tunnel_nor_echo_nor_a_method_that_zuora_does_not_have() {
+        let others = ["get", "PURGE", "M-SEARCH"].map(|name| name.parse().unwrap());
+        for method in [Method::CONNECT, Method::TRACE].into_iter().chain(others) {
             let mut asked = request("/v1", &[("host", "gw")]);
             *asked.method_mut() = method;
-            assert!(matches!(accept(&asked), Err(BadRequest::Method(_))));
+            assert!(matches!(accept(&asked), Err(BadRequest::Method)));
         }
     }
 }

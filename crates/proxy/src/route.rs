@@ -126,7 +126,7 @@ impl Tenant {
         if default.id.is_none() {
             return Ok(default);
         }
-        match single(headers, &headers::ENTITY_IDS, BadRequest::Entities)? {
+        match named_entity(headers)? {
             None => Ok(default),
             Some(named) => self
                 .entities
@@ -135,9 +135,32 @@ impl Tenant {
                     entity.id.as_ref().is_some_and(|id| same_entity(id.as_bytes(), named))
                 })
                 .ok_or(Error::Forbidden(
-                    "`Zuora-Entity-Ids` names an entity that this gateway does not serve",
+                    "this call names an entity that this gateway does not serve",
                 )),
         }
+    }
+}
+
+/// The entity that a call names, in the way of today or in the older one (Zuora: Multi-entity guide).
+fn named_entity(headers: &HeaderMap) -> Result<Option<&[u8]>, Error> {
+    if headers.contains_key(&headers::ENTITY_NAME) {
+        return Err(Error::Forbidden(
+            "`entityName` does not tell which limit counts: use `Zuora-Entity-Ids`",
+        ));
+    }
+    let today = single(headers, &headers::ENTITY_IDS, BadRequest::Entities)?;
+    let older = single(headers, &headers::ENTITY_ID, BadRequest::Entities)?;
+    // What `Connection` names does not reach Zuora, who would then take the call for another entity than we do.
+    let ends_here = |name| name == headers::ENTITY_IDS || name == headers::ENTITY_ID;
+    match (today, older) {
+        (Some(today), Some(older)) if !same_entity(today, older) => {
+            Err(BadRequest::Entities.into())
+        }
+        (None, None) => Ok(None),
+        _ if headers::named_by_connection(headers).into_iter().any(ends_here) => {
+            Err(BadRequest::Entities.into())
+        }
+        (today, older) => Ok(today.or(older)),
     }
 }
 
