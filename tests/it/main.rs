@@ -8,3 +8,4 @@
 )]
 
 mod road;
+mod wire;
