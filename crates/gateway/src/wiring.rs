@@ -170,7 +170,11 @@ pub(crate) fn policy(settings: &config::App) -> Policy {
         };
         written.iter().map(read).collect()
     };
-    Policy { allow: patterns(&settings.allow), deny: patterns(&settings.deny) }
+    // A pattern for everything is no rule, and no rule costs nothing.
+    let allows_everything =
+        settings.allow.iter().any(|one| one.method().is_none() && one.path() == "/**");
+    let allow = if allows_everything { Vec::new() } else { patterns(&settings.allow) };
+    Policy { allow, deny: patterns(&settings.deny) }
 }
 
 fn credential(app: &config::App) -> AppCredential {

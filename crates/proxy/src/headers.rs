@@ -3,43 +3,51 @@
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
-/// Hop-by-hop fields: they speak of one connection, so they end with it (RFC 9110 7.6.1). `Trailer` goes with the
-/// trailers, which end here too; `Expect` is answered here.
-const HOP_BY_HOP: [HeaderName; 12] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    header::EXPECT,
-    header::MAX_FORWARDS,
-];
+/// Hop-by-hop fields speak of one connection, so they end with it (RFC 9110 7.6.1). `Trailer` goes with the trailers,
+/// which end here too; `Expect` is answered here.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "proxy-authorization"
+            | "proxy-authenticate"
+            | "expect"
+            | "max-forwards"
+    )
+}
 
-/// What an app proves itself with. It is for us, and never reaches Zuora. Cookies belong here: the only ones in this
+/// What an app proves itself with is for us, and never reaches Zuora. Cookies belong here: the only ones in this
 /// conversation are sessions.
-const CREDENTIALS: [HeaderName; 4] = [
-    header::AUTHORIZATION,
-    HeaderName::from_static("apiaccesskeyid"),
-    HeaderName::from_static("apisecretaccesskey"),
-    header::COOKIE,
-];
+fn is_credential(name: &str) -> bool {
+    matches!(name, "authorization" | "apiaccesskeyid" | "apisecretaccesskey" | "cookie")
+}
 
 /// Fields by which some servers read another method or path than the one that policy judged.
-const OVERRIDES: [HeaderName; 7] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-    // They frame nothing here, but do where `_` and `-` are the same.
-    HeaderName::from_static("content_length"),
-    HeaderName::from_static("transfer_encoding"),
-];
+fn is_override(name: &str) -> bool {
+    matches!(
+        name,
+        "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
+            | "x-original-url"
+            | "x-rewrite-url"
+            // They frame nothing here, but do where `_` and `-` are the same.
+            | "content_length"
+            | "transfer_encoding"
+    )
+}
+
+/// What frames the body or names the server is made anew for each connection.
+fn is_made_anew(name: &str) -> bool {
+    matches!(name, "content-length" | "host")
+}
 
 pub(crate) const VIA: HeaderValue = HeaderValue::from_static("1.1 zuora-gateway");
 pub(crate) const TRACK_ID: HeaderName = HeaderName::from_static("zuora-track-id");
@@ -57,41 +65,39 @@ pub(crate) const EXECUTED: HeaderName = HeaderName::from_static("zuora-gateway-e
 /// Leaves in `headers` what Zuora should see: no hop-by-hop fields, no credential, nothing that frames the body (the
 /// client frames it anew), and our `Via`.
 pub(crate) fn towards_zuora(headers: &mut HeaderMap) {
-    end_hop_by_hop(headers);
-    for name in CREDENTIALS.iter().chain(&OVERRIDES) {
-        headers.remove(name);
-    }
-    headers.remove(header::HOST);
+    end_fields(headers, |name| {
+        is_hop_by_hop(name) || is_credential(name) || is_override(name) || is_made_anew(name)
+    });
     headers.append(header::VIA, VIA);
 }
 
 /// Leaves in `headers` what the caller should see: no hop-by-hop fields, none of Zuora's session cookies.
 pub(crate) fn towards_caller(headers: &mut HeaderMap) {
     // With both, the encoding frames the body and the length is a leftover (RFC 9112 6.3).
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        headers.remove(header::CONTENT_LENGTH);
-    }
-    end_hop_by_hop(headers);
-    headers.remove(header::SET_COOKIE);
+    let is_encoded = headers.contains_key(header::TRANSFER_ENCODING);
+    end_fields(headers, |name| {
+        is_hop_by_hop(name) || name == "set-cookie" || (is_encoded && name == "content-length")
+    });
     headers.append(header::VIA, VIA);
+}
+
+/// Removes the fields that end here, and those that `Connection` names. It looks at the few that are there, not for
+/// each of the many that could be.
+fn end_fields(headers: &mut HeaderMap, ends_here: impl Fn(&str) -> bool) {
+    let mut ending: Vec<HeaderName> =
+        headers.keys().filter(|name| ends_here(name.as_str())).cloned().collect();
+    if headers.contains_key(header::CONNECTION) {
+        ending.extend(named_by_connection(headers));
+    }
+    for name in ending {
+        headers.remove(name);
+    }
 }
 
 /// How many more intermediaries an `OPTIONS` request may pass (RFC 9110 7.6.2); other methods do not count them.
 pub(crate) fn max_forwards(method: &Method, headers: &HeaderMap) -> Option<u32> {
     let counted = headers.get(header::MAX_FORWARDS).filter(|_| *method == Method::OPTIONS)?;
     counted.to_str().ok()?.parse().ok()
-}
-
-fn end_hop_by_hop(headers: &mut HeaderMap) {
-    // First what `Connection` names, while it is still there to be read.
-    if headers.contains_key(header::CONNECTION) {
-        for name in named_by_connection(headers) {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
 }
 
 pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
