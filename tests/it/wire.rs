@@ -1,6 +1,7 @@
 //! What the gateway makes of bytes: hostile callers on one side, a tenant that answers anything on the other. Both are
 //! plain sockets. The judge is what the tenant received, what the caller got, and that the next caller is served.
 
+mod answers;
 mod attack;
 mod framing;
 mod semantics;

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use admission::{Permit, Refused, Ticket};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::Request;
+use http::{Request, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -218,6 +218,9 @@ async fn exchange(
         Err(_) => return Err(Failure::Timeout(patience)),
     };
     let (head, body) = response.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::Broke("it switched protocols, which nobody had asked for".into()));
+    }
     let wanted = zuora::judge_needs_body(head.status, &head.headers);
     let content = look(body, wanted, patience).await?;
     Ok(Exchanged { head, content, claim })

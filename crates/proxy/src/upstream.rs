@@ -28,6 +28,9 @@ use crate::error::chain;
 /// seldom meets a connection that is closing under it.
 const IDLE: Duration = Duration::from_secs(15);
 
+/// The longest head of an answer, give or take one read. Also how much of a body is read at a time, which needs no more.
+const LONGEST_HEAD: usize = 64 * 1024;
+
 /// Zuora's answer to a token request is under 2 KB.
 const LONGEST_GRANT: usize = 64 * 1024;
 
@@ -86,6 +89,7 @@ impl Upstream {
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
+            .http1_max_buf_size(LONGEST_HEAD)
             // Whether to send again is the road's decision, and it must know of each attempt.
             .retry_canceled_requests(false)
             // We set `Host` once, instead of having it printed for each request.
