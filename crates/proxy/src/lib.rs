@@ -22,6 +22,9 @@ mod server;
 mod tls;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{Body, Broken};
 pub use proxy::Proxy;
 pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};

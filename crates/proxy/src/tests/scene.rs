@@ -1,0 +1,342 @@
+//! A caller, the proxy, and a Zuora that answers as it was told to, joined by pipes.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use admission::{Admission, AppId, PoolSettings, QueueBounds, Settings};
+use bytes::Bytes;
+use credentials::{
+    AppCredential, Apps, FetchError, Grant, SecretDigest, SigningKey, TokenEndpoint, Tokens,
+};
+use futures_util::StreamExt;
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use telemetry::{Inventory, Metrics};
+use tokio::time::{Duration, Instant, sleep};
+use zuora::Policy;
+
+use crate::{
+    App, Connector, Entity, POOLS, Proxy, Stream, Tenant, TrackIdPolicy, Upstream, ValidTrackId,
+};
+
+const SECRET: &str = "the secret of the app";
+
+/// How much a pipe holds: less than an answer, so that a reader who does not read is noticed.
+const PIPE: usize = 16 * 1024;
+
+/// An answer of Zuora's, and when it gives it.
+#[derive(Clone, Debug)]
+pub(super) struct Reply {
+    status: u16,
+    fields: Vec<(&'static str, &'static str)>,
+    body: String,
+    after: Duration,
+    chunked: bool,
+}
+
+impl Reply {
+    pub(super) fn new(status: u16, body: &str) -> Self {
+        Self {
+            status,
+            fields: Vec::new(),
+            body: body.to_owned(),
+            after: Duration::ZERO,
+            chunked: false,
+        }
+    }
+
+    pub(super) fn ok() -> Self {
+        Self::new(200, r#"{"success":true}"#)
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.fields.push((name, value));
+        self
+    }
+
+    pub(super) fn after(self, after: Duration) -> Self {
+        Self { after, ..self }
+    }
+
+    pub(super) fn in_chunks(self) -> Self {
+        Self { chunked: true, ..self }
+    }
+
+    fn into_response(self) -> Response<BoxBody<Bytes, Infallible>> {
+        let mut response = Response::builder().status(self.status);
+        if !self.fields.iter().any(|(name, _)| *name == "content-type") {
+            response = response.header("content-type", "application/json");
+        }
+        for (name, value) in self.fields {
+            response = response.header(name, value);
+        }
+        let body = Bytes::from(self.body);
+        let body = if self.chunked {
+            let chunks: Vec<_> = body.chunks(8 * 1024).map(Bytes::copy_from_slice).collect();
+            let frames = futures_util::stream::iter(chunks).map(|chunk| Ok(Frame::data(chunk)));
+            BodyExt::boxed(StreamBody::new(frames))
+        } else {
+            Full::new(body).boxed()
+        };
+        response.body(body).unwrap()
+    }
+}
+
+/// A concurrency refusal as Zuora sends it, but for the time (Zuora: SOAP calls overview).
+pub(super) fn refusal(seconds: u32) -> Reply {
+    let retry_after = match seconds {
+        30 => "30",
+        _ => "120",
+    };
+    let body = r#"{"success":false,"processId":"7F","reasons":[{"code":50000070,"message":"The total number of concurrent requests has exceeded the limit."}]}"#;
+    Reply::new(429, body).with("retry-after", retry_after)
+}
+
+/// A request as Zuora received it.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) at: Instant,
+    headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Asked {
+    pub(super) fn field(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    replies: Mutex<VecDeque<Reply>>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Script {
+    async fn answer(&self, request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+        let (head, body) = request.into_parts();
+        let at = Instant::now();
+        let body = body.collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        self.asked.lock().unwrap().push(Asked { at, headers: head.headers, body });
+        let reply =
+            self.replies.lock().unwrap().pop_front().expect("the script foresaw this request");
+        sleep(reply.after).await;
+        reply.into_response()
+    }
+}
+
+/// Issues `token-1`, `token-2`, and so on.
+#[derive(Debug, Default)]
+struct Issuer(AtomicU32);
+
+impl TokenEndpoint for Issuer {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
+        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let body = format!(
+            r#"{{"access_token":"token-{number}","token_type":"bearer","expires_in":3598}}"#
+        );
+        Box::pin(async move { Grant::read(StatusCode::OK, &HeaderMap::new(), body.as_bytes()) })
+    }
+}
+
+/// Everybody on stage.
+#[derive(Debug)]
+pub(super) struct Scene {
+    script: Arc<Script>,
+    proxy: Arc<Proxy>,
+    admission: Arc<Admission>,
+}
+
+impl Scene {
+    /// A Zuora that answers like this, one reply for each request.
+    pub(super) fn of<const N: usize>(replies: [Reply; N]) -> Self {
+        Self::build(
+            Arc::new(Script { replies: Mutex::new(replies.into()), asked: Mutex::default() }),
+            40,
+        )
+    }
+
+    pub(super) fn with_limit(self, limit: u32) -> Self {
+        Self::build(self.script, limit)
+    }
+
+    /// Lets the token grow so old that Zuora might really have lost it.
+    pub(super) async fn with_tokens_of_age(self, age: Duration) -> Self {
+        sleep(age).await;
+        self
+    }
+
+    fn build(script: Arc<Script>, limit: u32) -> Self {
+        let metrics =
+            Metrics::new(&Inventory { tenants: vec!["t".into()], apps: vec!["app".into()] });
+        let limit = NonZeroU32::new(limit).unwrap();
+        let pools = POOLS.map(|limit_type| PoolSettings {
+            name: limit_type.name().into(),
+            entity: None,
+            ceiling: limit,
+            headroom: 0,
+        });
+        let queue = QueueBounds { max_requests: 100, max_bytes: 1024 * 1024 };
+        let admission =
+            Admission::new(Settings { pools: pools.into(), apps: vec!["app".into()], queue });
+        let pools = POOLS.map(|limit_type| admission.pool(None, limit_type.name()).unwrap());
+        let tenant = Arc::new(Tenant {
+            name: "t".into(),
+            upstream: Upstream::new(
+                &Uri::from_static("http://zuora"),
+                through(Arc::clone(&script)),
+            ),
+            admission: Arc::clone(&admission),
+            tokens: Tokens::start("t", Issuer::default(), &metrics),
+            entities: vec![Entity { id: None, pools }],
+            track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
+            attempts: 5,
+            replay_buffer: 1024 * 1024,
+            response_timeout: Duration::from_secs(125),
+            metrics: metrics.tenant("t"),
+        });
+        let app = App {
+            name: "app".into(),
+            tenant,
+            id: AppId::new(0),
+            policy: Policy::default(),
+            queue_timeout: Duration::from_secs(60),
+            metrics: metrics.app("t", "app"),
+            pools: POOLS.map(|limit_type| metrics.pool("t", "app", limit_type.name())),
+        };
+        let credential = AppCredential {
+            name: "app".into(),
+            client_id: "id".into(),
+            secret: SecretDigest::of(SECRET),
+        };
+        let doors = Apps::new(
+            vec![credential],
+            SigningKey::from_secret("a key of at least thirty-two characters"),
+            None,
+        );
+        Self { script, proxy: Proxy::new(vec![app], doors, metrics), admission }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.open("GET", path, "").await.whole().await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &str) -> Answer {
+        self.open("POST", path, body).await.whole().await
+    }
+
+    /// Asks on a connection of its own, and returns with the head of the answer. Dropped earlier, the caller has left.
+    pub(super) async fn open(&self, method: &str, path: &str, body: &str) -> Reading {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let proxy = Arc::clone(&self.proxy);
+        let service = service_fn(move |request| {
+            let proxy = Arc::clone(&proxy);
+            async move { Ok::<_, Infallible>(proxy.handle(request).await) }
+        });
+        let serving = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(theirs), service);
+        tokio::spawn(serving);
+
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
+        let connection = Hold(tokio::spawn(async move { drop(connection.await) }));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "gateway")
+            .header("authorization", format!("Bearer {SECRET}"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        Reading { response, _connection: connection }
+    }
+
+    /// Everything that Zuora was asked.
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        self.script.asked.lock().unwrap().clone()
+    }
+
+    pub(super) fn permits_in_use(&self) -> u32 {
+        self.admission.snapshot().in_use
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.admission.snapshot().queued
+    }
+
+    /// Lets everybody do what they can do now.
+    pub(super) async fn settle(&self) {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Opens a pipe to the scripted Zuora.
+fn through(script: Arc<Script>) -> Connector {
+    Connector::through(move |_| {
+        let script = Arc::clone(&script);
+        Box::pin(async move {
+            let (ours, theirs) = tokio::io::duplex(PIPE);
+            let service = service_fn(move |request| {
+                let script = Arc::clone(&script);
+                async move { Ok::<_, Infallible>(script.answer(request).await) }
+            });
+            let serving = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(theirs), service);
+            tokio::spawn(serving);
+            Ok(Stream::new(TokioIo::new(ours)))
+        })
+    })
+}
+
+/// A task that ends with its value, as a caller's connection ends with the caller.
+#[derive(Debug)]
+struct Hold(tokio::task::JoinHandle<()>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An answer whose body has not been read yet.
+#[derive(Debug)]
+pub(super) struct Reading {
+    response: Response<Incoming>,
+    _connection: Hold,
+}
+
+impl Reading {
+    pub(super) async fn rest(&mut self) -> String {
+        let body = self.response.body_mut().collect().await.unwrap().to_bytes();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    async fn whole(mut self) -> Answer {
+        let body = self.rest().await;
+        Answer { status: self.response.status(), headers: self.response.headers().clone(), body }
+    }
+}
+
+/// An answer as the caller received it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn field(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
