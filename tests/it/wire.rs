@@ -3,6 +3,7 @@
 
 mod answers;
 mod attack;
+mod bodies;
 mod framing;
 mod semantics;
 mod upstream;

@@ -5,12 +5,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::call::Call;
 use crate::outbound::BODY_PATIENCE;
 use crate::pump::Pumped;
+use crate::received::Received;
 use crate::request::LONGEST_BODY;
 
 /// What a caller receives. Ends the [`Call`] it belongs to when it is dropped: at its last byte, or when the caller leaves.
@@ -91,7 +91,7 @@ pub(crate) enum Upload {
 #[derive(Debug)]
 pub(crate) struct Flow {
     first: Option<Bytes>,
-    rest: Incoming,
+    rest: Received,
     /// How many bytes may still come.
     room: u64,
     /// Ends an upload whose caller has stopped sending: it holds a permit.
@@ -110,7 +110,7 @@ pub(crate) enum UploadError {
 }
 
 impl Flow {
-    pub(crate) fn new(first: Bytes, rest: Incoming) -> Self {
+    pub(crate) fn new(first: Bytes, rest: Received) -> Self {
         let room = LONGEST_BODY.saturating_sub(len(&first));
         let silence = Box::pin(sleep(BODY_PATIENCE));
         Self { first: Some(first).filter(|bytes| !bytes.is_empty()), rest, room, silence }

@@ -15,6 +15,7 @@ mod local;
 mod outbound;
 mod proxy;
 mod pump;
+mod received;
 mod relay;
 mod request;
 mod route;

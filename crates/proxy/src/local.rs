@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -15,6 +14,7 @@ use crate::error::Error;
 use crate::headers;
 use crate::outbound::BODY_PATIENCE;
 use crate::proxy::Proxy;
+use crate::received::Received;
 use crate::request::BadRequest;
 
 /// A token request of a client holds an id, a secret and a grant type.
@@ -61,7 +61,7 @@ impl Proxy {
     pub(crate) async fn answer_local(
         &self,
         local: Local,
-        request: Request<Incoming>,
+        request: Request<Received>,
     ) -> Result<Response<Body>, Error> {
         match local {
             Local::Token => self.grant_token(request).await,
@@ -78,7 +78,7 @@ impl Proxy {
         }
     }
 
-    async fn grant_token(&self, request: Request<Incoming>) -> Result<Response<Body>, Error> {
+    async fn grant_token(&self, request: Request<Received>) -> Result<Response<Body>, Error> {
         let (head, body) = request.into_parts();
         let form = timeout(BODY_PATIENCE, Limited::new(body, LONGEST_FORM).collect()).await;
         let form = form.map_err(|_| BadRequest::SlowBody)?.map_err(|cause| {

@@ -9,11 +9,11 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Duration, timeout};
 
 use crate::body::{Flow, Upload};
 use crate::error::Error;
+use crate::received::Received;
 use crate::request::{BadRequest, LONGEST_BODY};
 
 /// How long a caller may stay silent within its body.
@@ -37,7 +37,13 @@ pub(crate) enum Payload {
 
 impl Outbound {
     pub(crate) fn new(head: Parts, uri: Uri, payload: Payload) -> Self {
-        Self { method: head.method, uri, headers: head.headers, payload }
+        let mut headers = head.headers;
+        // A write without a body says so (RFC 9110 8.6): hyper would not, and some servers answer that with 411.
+        let is_empty = matches!(&payload, Payload::Kept { bytes, .. } if bytes.is_empty());
+        if is_empty && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Self { method: head.method, uri, headers, payload }
     }
 
     /// Whether another attempt could be made: its body is kept, or has not begun to flow.
@@ -81,7 +87,7 @@ impl Keeper<'_> {
     /// Reads the body if it is short enough to keep, before the call waits for its turn: a slow caller then holds no
     /// permit. Polling the body is also what makes hyper send `100 Continue`, so a caller that expects one is only
     /// told to go on once there is room for what it will send.
-    pub(crate) async fn receive(&self, mut body: Incoming) -> Result<Payload, Error> {
+    pub(crate) async fn receive(&self, mut body: Received) -> Result<Payload, Error> {
         if body.is_end_stream() {
             return Ok(Payload::Kept { bytes: Bytes::new(), _counted: None });
         }
@@ -107,7 +113,7 @@ impl Keeper<'_> {
     }
 }
 
-async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, BadRequest> {
+async fn next_chunk(body: &mut Received) -> Result<Option<Bytes>, BadRequest> {
     loop {
         let frame = timeout(BODY_PATIENCE, body.frame()).await.map_err(|_| BadRequest::SlowBody)?;
         match frame {

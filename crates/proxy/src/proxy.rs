@@ -23,6 +23,7 @@ use crate::headers;
 use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, Leg};
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound};
+use crate::received::Received;
 use crate::relay::relay;
 use crate::request::{self, BadRequest, accept};
 use crate::route::{App, Route, ValidTrackId};
@@ -68,6 +69,8 @@ impl Proxy {
         let version = request.version();
         let mut ends_connection = request::ends_connection(version, request.headers());
         let mut call = Box::new(Call::begin(&request, self.stranger.clone()));
+        let request = Received::of(request);
+        let refusal_ends_connection = request.body().ends_connection();
 
         let outcome = AssertUnwindSafe(self.forward(request, &mut call)).catch_unwind().await;
         let mut response = match outcome.unwrap_or(Err(Error::Panicked)) {
@@ -76,7 +79,7 @@ impl Proxy {
                 response
             }
             Err(error) => {
-                ends_connection |= error.ends_connection();
+                ends_connection |= error.ends_connection() || refusal_ends_connection;
                 self.refuse(&error, &mut call)
             }
         };
@@ -89,7 +92,7 @@ impl Proxy {
     /// The road, from the first question to the answer. Each step is a function of the same name.
     async fn forward(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         accept(&request)?;
@@ -116,7 +119,7 @@ impl Proxy {
         }
     }
 
-    fn identify(&self, request: &Request<Incoming>, call: &mut Call) -> Result<Arc<App>, Error> {
+    fn identify(&self, request: &Request<Received>, call: &mut Call) -> Result<Arc<App>, Error> {
         let app = Arc::clone(self.app(request.headers())?);
         call.track_id = Some(track_id(&app, request.headers())?);
         Ok(app)
@@ -201,7 +204,7 @@ impl Proxy {
 }
 
 /// May this app do this? Decided before the body is read, on the path that will be sent.
-fn authorize(app: &App, request: &Request<Incoming>) -> Result<(), Error> {
+fn authorize(app: &App, request: &Request<Received>) -> Result<(), Error> {
     let target = Target::read(request.uri().path()).map_err(BadRequest::from)?;
     if app.policy.permits(request.method(), &target) {
         Ok(())
@@ -213,7 +216,7 @@ fn authorize(app: &App, request: &Request<Incoming>) -> Result<(), Error> {
 /// Which operation is it, and which pool does it count against?
 fn classify(
     app: Arc<App>,
-    request: &Request<Incoming>,
+    request: &Request<Received>,
     call: &mut Call,
 ) -> Result<Arc<Route>, Error> {
     call.operation = zuora::classify(request.method(), request.uri().path());
@@ -226,7 +229,7 @@ fn classify(
 /// Makes the request what Zuora should see of it, and keeps its body if it is short enough to be sent again.
 async fn prepare(
     route: &Route,
-    request: Request<Incoming>,
+    request: Request<Received>,
     track_id: &TrackId,
 ) -> Result<Outbound, Error> {
     let (mut head, body) = request.into_parts();
