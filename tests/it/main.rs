@@ -7,5 +7,10 @@
     reason = "helpers of tests are not recognised as tests"
 )]
 
+mod caller;
+mod clients;
+mod program;
+mod promises;
 mod road;
+mod running;
 mod wire;

@@ -1,0 +1,7 @@
+//! The program as an operator meets it: what it serves, says, counts, and how it ends.
+
+mod admin;
+mod bad_input;
+mod commands;
+mod ending;
+mod log;

@@ -1,0 +1,177 @@
+//! The admin port: metrics, health, state.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use emulator::{Fault, FaultKind, Options, ServiceTime, Tenant};
+use http::Method;
+use tempfile::TempDir;
+use testkit::Yaml;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::caller::{ask, eventually, get, look, pool, request, state};
+use crate::running::Running;
+
+/// Every family of the contract that applies, without its prefix.
+const FAMILIES: [&str; 22] = [
+    "requests_total",
+    "request_duration_seconds",
+    "queue_wait_seconds",
+    "overhead_seconds",
+    "upstream_duration_seconds",
+    "permits_in_use",
+    "permits_capacity",
+    "permits_ceiling",
+    "queued",
+    "queued_bytes",
+    "permit_seconds_total",
+    "attempts_total",
+    "retries_total",
+    "refusals_total",
+    "shed_total",
+    "cooldown_seconds",
+    "token_refreshes_total",
+    "token_expires_in_seconds",
+    "connections",
+    "legs_in_flight",
+    "config_loaded_timestamp_seconds",
+    "build_info",
+];
+
+async fn start(options: Options) -> (Tenant, Running, TempDir) {
+    let tenant = Tenant::start(options).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let yaml = Yaml { tenant: vec!["queue: {timeout: 1500ms}".to_owned()], ..Yaml::default() };
+    let running = Running::before(&tenant, &yaml, &directory).await;
+    (tenant, running, directory)
+}
+
+fn quick() -> Options {
+    Options {
+        service_time: ServiceTime::Constant(Duration::from_millis(5)),
+        retry_after: Duration::from_secs(1),
+        ..Options::default()
+    }
+}
+
+#[tokio::test]
+async fn promtool_accepts_the_metrics_and_they_are_those_of_the_contract() {
+    let (tenant, running, _directory) = start(quick()).await;
+    let address = running.address;
+    assert_eq!(ask(address, get()).await.status, 200);
+    // Something of everything: waited out, turned away, failed, refused here.
+    tenant.fault(Fault::once("/v1/accounts", FaultKind::RefuseConcurrency));
+    assert_eq!(ask(address, get()).await.status, 200);
+    tenant.fault(Fault::once("/v1/accounts", FaultKind::RefuseRate { reset: 60 }));
+    assert_eq!(ask(address, get()).await.status, 429);
+    let unheard_of = request(Method::GET, "/v9/a-path-with/a-secret-key", "");
+    ask(address, unheard_of).await;
+    let mut stranger = get();
+    stranger.headers_mut().remove("authorization");
+    assert_eq!(ask(address, stranger).await.status, 401);
+
+    let metrics = look(running.admin, "/metrics").await;
+    assert!(metrics.field("content-type").unwrap().starts_with("text/plain"), "{metrics:?}");
+    let text = metrics.text();
+    for family in FAMILIES {
+        let described = format!("# TYPE zuora_gateway_{family} ");
+        assert!(text.contains(&described), "no `{family}` in\n{text}");
+    }
+    assert!(!text.contains("a-secret-key"), "a path is no label");
+    let samples = [
+        r#"zuora_gateway_requests_total{app="app",operation="GET_Account",source="zuora",status="200",tenant="production"} 2"#,
+        r#"zuora_gateway_refusals_total{kind="concurrency",pool="Default",tenant="production"} 1"#,
+        r#"zuora_gateway_refusals_total{kind="rate",pool="Default",tenant="production"} 1"#,
+        r#"zuora_gateway_token_refreshes_total{result="ok",tenant="production"} 1"#,
+        r#"zuora_gateway_permits_ceiling{pool="Object Query",tenant="production"} 80"#,
+    ];
+    for sample in samples {
+        assert!(text.contains(sample), "no `{sample}` in\n{text}");
+    }
+
+    let mut promtool = Command::new(testkit::component("promtool"));
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).kill_on_drop(true);
+    let mut promtool = promtool.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).await.unwrap();
+    drop(stdin);
+    let verdict = promtool.wait_with_output().await.unwrap();
+    assert!(verdict.status.success(), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn it_is_alive_but_not_ready_while_no_token_can_be_had() {
+    let options = Options { client_secret: Some("another".to_owned()), ..quick() };
+    let (tenant, running, _directory) = start(options).await;
+    eventually("has asked", async || {
+        (tenant.counters().token_refused > 0).then_some(()).ok_or("not yet".to_owned())
+    })
+    .await;
+
+    let ready = look(running.admin, "/readyz").await;
+    assert_eq!(ready.status, 503, "{ready:?}");
+    assert!(ready.text().contains("no valid token for tenant `production`"), "{ready:?}");
+    assert_eq!(look(running.admin, "/livez").await.status, 200);
+    assert_eq!(state(running.admin).await["ready"], false);
+
+    let answer = ask(running.address, get()).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.header("zuora-gateway-error"), Some("token-unavailable"));
+    let ended = running.stop().await;
+    let why = ended.lines.iter().any(|line| line.contains("got no Zuora token"));
+    assert!(why, "{:#?}", ended.lines);
+}
+
+#[tokio::test]
+async fn throttling_is_not_unready() {
+    let (tenant, running, _directory) = start(quick()).await;
+    assert_eq!(ask(running.address, get()).await.status, 200);
+    tenant.fault(Fault::once("/v1/accounts", FaultKind::RefuseRate { reset: 60 }));
+    assert_eq!(ask(running.address, get()).await.status, 429);
+
+    let ready = look(running.admin, "/readyz").await;
+
+    assert_eq!((ready.status, &*ready.text()), (200, "ready\n"));
+    let state = state(running.admin).await;
+    let paused = pool(&state, "Default")["paused_seconds"].as_f64().unwrap();
+    assert!((50.0..100.0).contains(&paused), "{state:#}");
+}
+
+#[tokio::test]
+async fn the_state_shows_who_holds_permits_and_who_waits() {
+    let options = Options {
+        limits: vec![("Default".to_owned(), 40)],
+        service_time: ServiceTime::Constant(Duration::from_secs(1)),
+        ..Options::default()
+    };
+    let (_tenant, running, _directory) = start(options).await;
+    let calls: Vec<_> = (0..45).map(|_| tokio::spawn(ask(running.address, get()))).collect();
+
+    eventually("all there", async || {
+        let state = state(running.admin).await;
+        let (pool, shown) = (pool(&state, "Default"), &state["tenants"][0]);
+        let app = &pool["apps"][0];
+        let told = pool["in_use"] == 40
+            && (pool["ceiling"] == 40 && pool["capacity"] == 40)
+            && (app["app"] == "app" && app["in_use"] == 40 && app["queued"] == 5)
+            && app["oldest_wait_seconds"].as_f64().unwrap() > 0.0
+            && state["legs_in_flight"] == 40
+            && (shown["tenant"] == "production" && state["ready"] == true)
+            && shown["token_expires_in_seconds"].as_u64().unwrap() > 3500;
+        told.then_some(()).ok_or(format!("{state:#}"))
+    })
+    .await;
+    for call in calls {
+        call.abort();
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_404_and_nothing_can_be_changed() {
+    let (_tenant, running, _directory) = start(quick()).await;
+    assert_eq!(look(running.admin, "/").await.status, 200);
+    assert_eq!(look(running.admin, "/v1/accounts").await.status, 404);
+    let post = "POST /readyz HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(testkit::Raw::ask(running.admin, post).await.status, 405);
+}

@@ -1,0 +1,237 @@
+//! The commands and their exit codes: 0 good, 1 cannot be done, 2 wrong usage.
+
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{Program, Raw, Yaml};
+use tokio::process::Command;
+
+use crate::running::{Output, run};
+
+/// A configuration file, and the directory that it lives in.
+fn file(text: &str) -> (TempDir, String) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gw.yaml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+fn good() -> (TempDir, String) {
+    let state = TempDir::new().unwrap();
+    let yaml = Yaml { app: vec![r#"deny: ["DELETE /**"]"#.to_owned()], ..Yaml::default() };
+    file(&yaml.text("https://rest.zuora.com", state.path()))
+}
+
+#[track_caller]
+fn assert_ended(output: &Output, code: i32) {
+    assert_eq!(output.code, Some(code), "{output:?}");
+}
+
+#[tokio::test]
+async fn check_says_what_a_good_file_means() {
+    let (_directory, path) = good();
+
+    let output = run(&["check", "--config", &path]).await;
+
+    assert_ended(&output, 0);
+    assert!(output.out.starts_with(&format!("{path}: good\n")), "{output:?}");
+    assert!(output.out.contains("Object Query 80"), "{output:?}");
+}
+
+#[tokio::test]
+async fn check_tells_every_problem_at_once_with_its_place() {
+    let (_directory, path) = file(
+        r#"listen: {adress: "127.0.0.1:0"}
+tenants:
+  production:
+    base_url: https://rest.zuora.com
+    credentials:
+      oauth: {client_id: "${NO_SUCH_VARIABLE}", client_secret: x}
+    concurrency: {limits: {Default: 0}}
+apps:
+  storefront:
+    tenant: produktion
+    client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11
+    secret: the-secret-of-the-app
+"#,
+    );
+
+    let output = run(&["check", "--config", &path]).await;
+
+    assert_ended(&output, 1);
+    assert_eq!(output.out, "");
+    let told: Vec<_> = output.err.lines().collect();
+    let expected = [
+        ("1:10", "did you mean `address`"),
+        ("6:26", "`NO_SUCH_VARIABLE` is not set"),
+        ("7:37", "from 1 to 10000, found `0`"),
+        ("10:13", "did you mean `production`"),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (line, (place, what)) in told.iter().zip(expected) {
+        assert!(line.starts_with(&format!("{path}:{place}: ")), "{line}");
+        assert!(line.contains(what), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_stops_every_command_that_needs_it() {
+    let (_directory, broken) = file("tenants: [\n");
+    for arguments in [vec!["check"], vec!["run"], vec!["explain", "GET", "/v1/accounts"]] {
+        for (path, what) in [(&*broken, ":1:10: "), ("no-such-file.yaml", "no such file")] {
+            let output =
+                run(&[&arguments[..1], &["--config", path], &arguments[1..]].concat()).await;
+
+            assert_ended(&output, 1);
+            assert!(output.err.contains(path) && output.err.contains(what), "{output:?}");
+            assert_eq!(output.out, "", "{arguments:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2() {
+    let (_directory, path) = good();
+    let wrong: [&[&str]; 9] = [
+        &[],
+        &["frobnicate"],
+        &["run"],
+        &["check"],
+        &["run", "--config", &path, "--threads", "0"],
+        &["demo", "--duration", "5"],
+        &["demo", "--duration", "0s"],
+        &["emulate", "--limit", "Default"],
+        &["explain", "--config", &path, "G T", "/v1"],
+    ];
+    for arguments in wrong {
+        let output = run(arguments).await;
+
+        assert_ended(&output, 2);
+        assert!(output.err.contains("Usage") || output.err.contains("--help"), "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn help_is_there_for_every_command() {
+    let commands = ["run", "check", "demo", "emulate", "explain", "schema", "completions"];
+    let overview = run(&["--help"]).await;
+    assert_ended(&overview, 0);
+    for command in commands {
+        assert!(overview.out.contains(&format!("\n  {command} ")), "{command}");
+
+        let help = run(&[command, "--help"]).await;
+
+        assert_ended(&help, 0);
+        assert!(help.out.contains(&format!("Usage: zuora-gateway {command}")), "{help:?}");
+    }
+    let version = run(&["--version"]).await;
+    assert_ended(&version, 0);
+    assert!(version.out.starts_with("zuora-gateway "), "{version:?}");
+}
+
+#[tokio::test]
+async fn explain_says_what_would_happen_to_a_call() {
+    let (_directory, path) = good();
+    let calls: [(&str, &str, &[&str]); 6] = [
+        ("GET", "/v1/accounts/A1", &["allowed", "Default: 40 of 40", "GET_Account"]),
+        (
+            "POST",
+            "/v1/orders?x=1",
+            &["High-volume transactions: 200 of 200", "Idempotency-Key here"],
+        ),
+        (
+            "GET",
+            "/object-query/accounts",
+            &["Object Query: 80 of 80", "https://rest.zuora.com/object"],
+        ),
+        ("DELETE", "/v1/accounts/A1", &["refused with 403", "track id"]),
+        ("GET", "/v1/../secret", &["refused with 400"]),
+        ("GET", "/nowhere", &["counts as `other`", "Default: 40 of 40"]),
+    ];
+    for (method, target, expected) in calls {
+        let output = run(&["explain", "--config", &path, method, target]).await;
+
+        assert_ended(&output, 0);
+        for text in expected {
+            assert!(output.out.contains(text), "{method} {target}: no `{text}` in\n{}", output.out);
+        }
+    }
+
+    let nobody = run(&["explain", "--config", &path, "--app", "nobody", "GET", "/v1"]).await;
+    assert_ended(&nobody, 1);
+    assert!(nobody.err.contains("no app is called `nobody`; there are `app`"), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn schema_is_json_that_names_the_keys() {
+    let output = run(&["schema"]).await;
+
+    assert_ended(&output, 0);
+    let schema: Value = serde_json::from_str(&output.out).unwrap();
+    for key in ["listen", "admin", "tenants", "apps", "state_dir", "log"] {
+        assert!(schema["properties"][key].is_object(), "{key}: {schema:#}");
+    }
+}
+
+#[tokio::test]
+async fn completions_are_a_script_that_bash_can_read() {
+    let output = run(&["completions", "bash"]).await;
+    assert_ended(&output, 0);
+
+    let script = format!("{}\ntype -t _zuora__gateway || type -t _zuora-gateway", output.out);
+    let bash = Command::new(testkit::component("bash")).args(["-c", &script]).output().await;
+
+    let bash = bash.unwrap();
+    assert!(bash.status.success() && bash.stdout.starts_with(b"function"), "{bash:?}");
+}
+
+#[tokio::test]
+async fn emulate_is_a_tenant() {
+    let mut command = Command::new(testkit::gateway_program());
+    command.args(["emulate", "--address", "127.0.0.1:0", "--service-time", "1ms"]);
+    command.args(["--limit", "Default=3"]);
+    let mut tenant = Program::start(command);
+    let line = tenant.line_with("an emulated Zuora tenant at").await;
+    let address = line.rsplit("http://").next().unwrap().parse().unwrap();
+
+    let form = "grant_type=client_credentials&client_id=any&client_secret=any";
+    let token = Raw::ask(
+        address,
+        format!(
+            "POST /oauth/token HTTP/1.1\r\nhost: t\r\ncontent-length: {}\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\r\n{form}",
+            form.len()
+        ),
+    )
+    .await;
+    assert_eq!(token.status, 200, "{token:?}");
+    let ledger = Raw::ask(address, "GET /emulator/ledger HTTP/1.1\r\nhost: t\r\n\r\n").await;
+    let ledger: Value = serde_json::from_slice(&ledger.body).unwrap();
+    assert_eq!((&ledger["token_calls"], &ledger["limits"]["Default"]), (&1.into(), &3.into()));
+}
+
+#[tokio::test]
+async fn the_demo_ends_with_what_each_app_got() {
+    let output = run(&["demo", "--duration", "2s", "--service-time", "50ms"]).await;
+
+    assert_ended(&output, 0);
+    let rows: Vec<Vec<&str>> =
+        output.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    for app in ["nightly", "crm_sync", "checkout"] {
+        let row = rows.iter().find(|row| row.first() == Some(&app) && row.len() == 8);
+        let row = row.unwrap_or_else(|| panic!("no row of {app} in {}", output.out));
+        assert!(row[2].parse::<u64>().unwrap() > 0, "{app} got nothing: {}", output.out);
+        assert_eq!(row[6..], ["0", "0"], "nobody is refused, nothing fails: {}", output.out);
+    }
+    let tenant = "the tenant: limit 40, at most 40 at once, 0 refused, 1 tokens issued";
+    assert!(output.out.contains(tenant), "{}", output.out);
+}
+
+#[tokio::test]
+async fn the_demo_without_a_gateway_shows_the_difference() {
+    let output = run(&["demo", "--duration", "1s", "--no-gateway"]).await;
+
+    assert_ended(&output, 0);
+    let refused = output.out.split(" at once, ").nth(1).and_then(|rest| rest.split(' ').next());
+    assert!(refused.unwrap().parse::<u64>().unwrap() > 0, "{}", output.out);
+}

@@ -1,0 +1,163 @@
+//! How the program ends, and what survives it.
+
+use std::time::Duration;
+
+use emulator::{Options, ServiceTime, Tenant};
+use http::Method;
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::{APP, Raw, SECRET, Yaml};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::caller::{ask, eventually, get, look, request, state};
+use crate::running::Running;
+
+/// A tenant that takes one call at a time, and a gateway that knows.
+async fn one_at_a_time(service_time: Duration) -> (Tenant, Running, TempDir) {
+    let options = Options {
+        limits: vec![("Default".to_owned(), 1)],
+        service_time: ServiceTime::Constant(service_time),
+        ..Options::default()
+    };
+    let tenant = Tenant::start(options).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let yaml = Yaml {
+        tenant: vec!["concurrency: {limits: {Default: 1}, headroom: 0}".to_owned()],
+        ..Yaml::default()
+    };
+    let running = Running::before(&tenant, &yaml, &directory).await;
+    (tenant, running, directory)
+}
+
+/// Waits until one call is at Zuora and `queued` wait.
+async fn busy_with(running: &Running, queued: u64) {
+    eventually("busy", async || {
+        let state = state(running.admin).await;
+        let pool = crate::caller::pool(&state, "Default");
+        let app = &pool["apps"][0];
+        let there = pool["in_use"] == 1 && app["queued"] == queued;
+        there.then_some(()).ok_or(format!("{state:#}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_signal_lets_open_and_waiting_calls_end_well() {
+    let (tenant, running, _directory) = one_at_a_time(Duration::from_millis(500)).await;
+    let address = running.address;
+    let create = || request(Method::PUT, "/v1/accounts/A00000001", r#"{"name": "Last"}"#);
+    let calls: Vec<_> = (0..3).map(|_| tokio::spawn(ask(address, create()))).collect();
+    busy_with(&running, 2).await;
+
+    running.signal("TERM").await;
+    eventually("not ready", async || {
+        let answer = look(running.admin, "/readyz").await;
+        let drains = answer.status == 503 && answer.text().contains("draining");
+        drains.then_some(()).ok_or(format!("{answer:?}"))
+    })
+    .await;
+    assert!(TcpStream::connect(address).await.is_err(), "nobody is let in any more");
+    assert_eq!(look(running.admin, "/livez").await.status, 200);
+
+    for call in calls {
+        let answer = call.await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let ended = running.ended().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(tenant.ledger().executed_writes, 3);
+    let accesses = ended.lines.iter().filter(|line| line.contains(r#""target":"access""#));
+    assert_eq!(accesses.count(), 3, "{:#?}", ended.lines);
+    assert!(ended.lines.last().unwrap().contains(r#""message":"stopped""#), "{:#?}", ended.lines);
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_left_is_seen_through_before_the_end() {
+    let (tenant, running, _directory) = one_at_a_time(Duration::from_millis(600)).await;
+    let call =
+        tokio::spawn(ask(running.address, request(Method::PUT, "/v1/accounts/A00000001", "{}")));
+    busy_with(&running, 0).await;
+    call.abort();
+    sleep(Duration::from_millis(100)).await;
+
+    let ended = running.stop().await;
+
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert_eq!(tenant.ledger().executed_writes, 1);
+    let seen = "Zuora answered a call whose caller had left";
+    assert!(ended.lines.iter().any(|line| line.contains(seen)), "{:#?}", ended.lines);
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end() {
+    let (_tenant, running, _directory) = one_at_a_time(Duration::ZERO).await;
+    let mut idle = Raw::connect(running.address).await;
+    idle.write(format!(
+        "GET /v1/accounts/A00000001 HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer {SECRET}\r\n\r\n"
+    ))
+    .await;
+    assert_eq!(idle.answer().await.status, 200);
+    let _silent = Raw::connect(running.address).await;
+    let _h2 = crate::caller::connect_h2(running.address).await;
+    sleep(Duration::from_millis(50)).await;
+
+    let began = Instant::now();
+    let ended = running.stop().await;
+
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(idle.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let (_tenant, running, _directory) = one_at_a_time(Duration::from_secs(60)).await;
+    let call = tokio::spawn(async move { Raw::ask(running.address, GET).await.status });
+    busy_with(&running, 0).await;
+
+    running.signal("INT").await;
+    sleep(Duration::from_millis(200)).await;
+    let began = Instant::now();
+    running.signal("TERM").await;
+    let ended = running.ended().await;
+
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(ended.status.code(), Some(1), "a call was cut off: {ended:?}");
+    assert_eq!(call.await.unwrap(), 0);
+}
+
+const GET: &str = "GET /v1/accounts/A00000001 HTTP/1.1\r\nhost: gw\r\n\
+                   authorization: Bearer the-secret-of-the-app\r\n\r\n";
+
+#[tokio::test]
+async fn a_token_given_to_an_app_survives_a_restart() {
+    let options =
+        Options { service_time: ServiceTime::Constant(Duration::ZERO), ..Options::default() };
+    let tenant = Tenant::start(options).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let yaml = Yaml::default();
+    let first = Running::before(&tenant, &yaml, &directory).await;
+    let form = format!("grant_type=client_credentials&client_id={APP}&client_secret={SECRET}");
+    let mut asking = request(Method::POST, "/oauth/token", &form);
+    asking.headers_mut().remove("authorization");
+    asking
+        .headers_mut()
+        .insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+    let granted: Value = ask(first.address, asking).await.json();
+    let token = granted["access_token"].as_str().unwrap().to_owned();
+    assert!(granted["expires_in"].as_u64().unwrap() > 600, "{granted}");
+    assert!(granted["token_type"].as_str().unwrap().eq_ignore_ascii_case("bearer"));
+    let mut call = get();
+    call.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    assert_eq!(ask(first.address, call.clone()).await.status, 200);
+    assert_eq!(first.stop().await.status.code(), Some(0));
+
+    let second = Running::before(&tenant, &yaml, &directory).await;
+    assert_eq!(ask(second.address, call.clone()).await.status, 200);
+    second.stop().await;
+
+    // And not a start with another key.
+    let stranger = Running::before(&tenant, &yaml, &TempDir::new().unwrap()).await;
+    assert_eq!(ask(stranger.address, call).await.status, 401);
+}

@@ -1,0 +1,17 @@
+//! What the gateway promises, judged by the ledger of the tenant behind it.
+
+mod limit;
+mod load;
+mod memory;
+mod refusals;
+mod token;
+mod turns;
+
+use std::time::Duration;
+
+/// Lets the time of a test pass without waiting for it. Only for a runtime of one thread.
+async fn skip(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
