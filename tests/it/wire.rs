@@ -4,6 +4,12 @@
 mod answers;
 mod attack;
 mod bodies;
+mod frames;
 mod framing;
+mod hangups;
+mod http2;
+mod policy;
+mod secrets;
 mod semantics;
+mod tls;
 mod upstream;

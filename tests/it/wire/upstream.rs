@@ -113,6 +113,10 @@ impl RawUpstream {
         Self { address, book, accepting }
     }
 
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
