@@ -160,7 +160,10 @@ impl Afterlife {
                             to_the_end: true,
                             held: claim,
                         };
-                        pump.start(Bytes::new()).1.await;
+                        // Nobody reads: the pump must know, or it waits for room in a buffer that nobody empties.
+                        let (unread, pumping) = pump.start(Bytes::new());
+                        drop(unread);
+                        pumping.await;
                     }
                 }
             }

@@ -10,7 +10,7 @@ use testkit::{House, Raw, SECRET, Yaml};
 use tokio::time::sleep;
 
 use super::load::{self, LEFT, Load};
-use crate::caller::{ask, at_rest, get, request, request_of, state};
+use crate::caller::{ask, at_rest, connect, get, request, request_of, state};
 
 const NIGHTLY: &str = "the-secret-of-the-nightly-job";
 const CHECKOUT: &str = "the-secret-of-the-checkout";
@@ -95,6 +95,29 @@ async fn a_call_whose_caller_left_keeps_its_permit_until_zuora_is_done() {
     assert_eq!(house.tenant.counters().in_flight["Default"], 1);
     at_rest(&house).await;
     assert_eq!(house.tenant.counters().executed_total, 1);
+}
+
+#[tokio::test]
+async fn a_long_answer_to_a_write_that_nobody_reads_holds_no_permit() {
+    let house = narrow().await;
+    let address = house.address();
+    house.tenant.set_service_time(ServiceTime::Constant(Duration::from_millis(200)));
+    let account = r#"{"name": "Long", "currency": "USD"}"#;
+    let create = || request(Method::POST, "/v1/accounts", account);
+    let long = FaultKind::BodySize { bytes: 5_000_000 };
+
+    // One caller leaves before the answer begins, another within it.
+    house.tenant.fault(Fault::once("/v1/accounts", long.clone()).times(2));
+    let early = tokio::spawn(ask(address, create()));
+    sleep(Duration::from_millis(100)).await;
+    early.abort();
+    let mut late = connect(address).await;
+    let begun = late.send_request(create()).await.unwrap();
+    assert_eq!(begun.status(), 200);
+    drop((begun, late));
+
+    at_rest(&house).await;
+    assert_eq!(house.tenant.counters().executed_writes, 2);
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ async fn call_on(load: Load, number: u32, tally: Tally) {
             let patience = if rand::random_bool(load.hang_ups) {
                 Duration::from_millis(rand::random_range(0..60))
             } else {
-                Duration::from_secs(60)
+                Duration::from_secs(20)
             };
             match timeout(patience, calling).await {
                 Ok(status) => tally.note(status.unwrap_or(0)),
