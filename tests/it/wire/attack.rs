@@ -66,8 +66,7 @@ impl Scene {
         let Exchange { answer, .. } = self.exchange(name, get("/v1/next", "")).await;
         assert_eq!(answer.status, 200, "the caller after `{name}`: {answer:?}");
         assert_eq!(answer.body, br#"{"success":true}"#, "the caller after `{name}`");
-        let lines: Vec<_> = self.upstream.requests().iter().map(Message::line).collect();
-        assert_eq!(lines, ["GET /v1/next HTTP/1.1"], "the caller after `{name}`");
+        assert_eq!(self.upstream.lines(), ["GET /v1/next HTTP/1.1"], "the caller after `{name}`");
     }
 
     /// `bytes` are refused with one of `statuses` (0: the connection ends without an answer), the connection ends, and
@@ -77,7 +76,7 @@ impl Scene {
         let exchange = self.exchange(name, bytes).await;
         let status = exchange.answer.status;
         assert!(statuses.contains(&status), "{name}: {:?}", exchange.answer);
-        exchange.is_the_last(name).await;
+        exchange.ends_with_it(name).await;
         assert_eq!(self.upstream.requests(), [], "{name}");
         self.serves(name).await;
     }
@@ -107,7 +106,7 @@ impl Exchange {
     }
 
     /// The connection ends, and nothing more is answered on it.
-    pub(super) async fn is_the_last(mut self, name: &str) {
+    pub(super) async fn ends_with_it(mut self, name: &str) {
         let rest = timeout(PATIENCE, self.raw.rest()).await;
         let rest = rest.unwrap_or_else(|_| panic!("{name}: the connection stays open"));
         let rest = String::from_utf8_lossy(&rest);

@@ -110,8 +110,10 @@ async fn a_head_keeps_its_length_and_has_no_body() {
         assert!(rest.starts_with("HTTP/1.1 200 OK\r\n"), "{fields}: {text}");
         let length = head.lines().find(|line| line.starts_with("content-length"));
         assert_eq!(length, kept, "{fields}: {text}");
-        let lines: Vec<_> = scene.upstream.requests().iter().map(|it| it.line()).collect();
-        assert_eq!(lines, ["HEAD /v1/files/1 HTTP/1.1", "GET /v1/behind HTTP/1.1"]);
+        assert_eq!(
+            scene.upstream.lines(),
+            ["HEAD /v1/files/1 HTTP/1.1", "GET /v1/behind HTTP/1.1"]
+        );
     }
 }
 
@@ -243,9 +245,8 @@ async fn an_answer_that_does_not_wait_for_the_body_reaches_who_is_still_sending(
     let exchange = scene.exchange("401 to chunks", [head.as_bytes(), &in_chunks].concat()).await;
     assert_eq!(exchange.answer.status, 401);
     assert_eq!(exchange.answer.field("connection"), Some("close"));
-    exchange.is_the_last("401 to chunks").await;
-    let paths: Vec<_> = scene.upstream.requests().iter().map(|it| it.line()).collect();
-    assert_eq!(paths, ["GET /v1/behind HTTP/1.1"]);
+    exchange.ends_with_it("401 to chunks").await;
+    assert_eq!(scene.upstream.lines(), ["GET /v1/behind HTTP/1.1"]);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ async fn a_length_beside_an_encoding_is_not_believed_and_ends_the_connection() {
         let attack = post(fields, BODY) + HIDDEN;
         let exchange = scene.exchange(fields, attack).await;
         assert!(matches!(exchange.answer.status, 200 | 400), "{:?}", exchange.answer);
-        exchange.is_the_last(fields).await;
+        exchange.ends_with_it(fields).await;
 
         let requests = scene.upstream.requests();
         assert_eq!(requests.len(), 1, "{fields}: {requests:?}");
@@ -192,7 +192,7 @@ async fn bad_chunks_in_a_body_that_flows_abort_the_request_at_zuora() {
 
         assert!(matches!(exchange.answer.status, 400 | 413 | 431), "{name}: {:?}", exchange.answer);
         assert_eq!(exchange.answer.field("zuora-gateway-executed"), Some("no"), "{name}");
-        exchange.is_the_last(&name).await;
+        exchange.ends_with_it(&name).await;
         soon(&name, || scene.upstream.received().iter().all(|it| it.ended)).await;
         let received = scene.upstream.received();
         assert!(received[0].requests.is_empty(), "{name}: {received:?}");
@@ -274,7 +274,7 @@ async fn what_follows_connection_close_is_not_a_request() {
         scene.exchange("close", get("/v1/accounts", "Connection: close\r\n") + HIDDEN).await;
 
     assert_eq!(exchange.answer.status, 200);
-    exchange.is_the_last("close").await;
+    exchange.ends_with_it("close").await;
     assert_eq!(scene.upstream.requests().len(), 1);
 }
 
@@ -290,6 +290,5 @@ async fn pipelined_requests_are_answered_in_order_and_judged_one_by_one() {
     let second = first.next("the second").await;
     assert_eq!(second.answer.status, 401);
     assert_eq!(second.next("the third").await.answer.status, 200);
-    let lines: Vec<_> = scene.upstream.requests().iter().map(|it| it.line()).collect();
-    assert_eq!(lines, ["GET /v1/a HTTP/1.1", "GET /v1/b HTTP/1.1"]);
+    assert_eq!(scene.upstream.lines(), ["GET /v1/a HTTP/1.1", "GET /v1/b HTTP/1.1"]);
 }

@@ -9,7 +9,7 @@ use super::frames::{
     CONTINUATION, Fields, Outcome, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, Wire,
     block, frame,
 };
-use super::upstream::{Message, Play};
+use super::upstream::Play;
 
 const BEARER: &str = "Bearer the-secret-of-the-app";
 
@@ -47,8 +47,7 @@ impl Scene {
         self.upstream.forget();
         let outcome = self.outcome(&ask("GET", "/v1/next", &[])).await;
         assert_eq!(outcome, Outcome::Answered(200), "the caller after `{name}`");
-        let lines: Vec<_> = self.upstream.requests().iter().map(Message::line).collect();
-        assert_eq!(lines, ["GET /v1/next HTTP/1.1"], "the caller after `{name}`");
+        assert_eq!(self.upstream.lines(), ["GET /v1/next HTTP/1.1"], "the caller after `{name}`");
     }
 }
 

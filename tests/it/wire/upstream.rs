@@ -137,6 +137,11 @@ impl RawUpstream {
         self.received().into_iter().flat_map(|connection| connection.requests).collect()
     }
 
+    /// The request lines of the whole requests.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.requests().iter().map(Message::line).collect()
+    }
+
     /// Forgets what came in and what is still scripted.
     pub(super) fn forget(&self) {
         self.book.script().clear();
