@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
-use telemetry::{AppMetrics, Source};
+use telemetry::{AppMetrics, Source, Verdict};
 use tokio::time::{Duration, Instant};
 use zuora::{Operation, TrackId};
 
@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) attempts: u32,
     /// Whether an attempt was repeated with a fresh token.
     pub(crate) reauthenticated: bool,
+    /// Why the last attempt is to be repeated, until it is.
+    pub(crate) repeats: Option<Verdict>,
 
     answered: Option<Answered>,
     bytes: u64,
@@ -66,6 +68,7 @@ impl Call {
             upstream: Duration::ZERO,
             attempts: 0,
             reauthenticated: false,
+            repeats: None,
             answered: None,
             bytes: 0,
             broke: false,
@@ -142,6 +145,11 @@ impl Call {
         let pool = route.pool_metrics();
         pool.finished(self.started.elapsed());
         pool.waited(self.queue);
+        if self.repeats.is_some() {
+            // It waited for another attempt, and none came: turned away, or its caller left.
+            let why = self.answered.as_ref().and_then(|answered| answered.error);
+            route.tenant.metrics.retry_abandoned(why.unwrap_or("caller-left"));
+        }
         if let Some(answered) = &self.answered {
             route.tenant.metrics.overhead(answered.overhead);
         }

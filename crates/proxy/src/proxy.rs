@@ -164,6 +164,9 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Box<Answer>, Failure> {
         call.attempts += 1;
+        if let Some(label) = call.repeats.take() {
+            route.tenant.metrics.retried(label);
+        }
         let began = Instant::now();
         let attempt = Attempt {
             request: outbound.attempt(token.authorization),
@@ -274,9 +277,17 @@ async fn judge(
     deadline: Instant,
     call: &mut Call,
 ) -> Result<Next, Error> {
-    let may_repeat = outbound.replayable() && call.attempts < route.tenant.attempts;
+    let obstacle = if !outbound.replayable() {
+        Some("not-replayable")
+    } else if call.attempts >= route.tenant.attempts {
+        Some("attempts")
+    } else {
+        None
+    };
+    let may_repeat = obstacle.is_none();
     let (label, ticket) = match answer {
         Ok(answer) => match answer.verdict {
+            Verdict::Relay => return Ok(Next::Relay(answer)),
             // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
             Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
             Verdict::Unauthenticated
@@ -284,14 +295,23 @@ async fn judge(
             {
                 (Label::Unauthenticated, answer.ticket)
             }
-            Verdict::Relay | Verdict::Refused(_) | Verdict::Unauthenticated => {
+            Verdict::Refused(_) | Verdict::Unauthenticated => {
+                route.tenant.metrics.retry_abandoned(obstacle.unwrap_or("no-other-token"));
                 return Ok(Next::Relay(answer));
             }
         },
         Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket),
-        Err(failure) => return Err(failure.into()),
+        Err(failure) => {
+            let why = match failure {
+                Failure::Unreachable(_) => "unreachable",
+                Failure::NotSent(..) => obstacle.unwrap_or("not-sent"),
+                Failure::Timeout(_) | Failure::Broke(_) => "ambiguous",
+            };
+            route.tenant.metrics.retry_abandoned(why);
+            return Err(failure.into());
+        }
     };
-    route.tenant.metrics.retried(label);
+    call.repeats = Some(label);
     Ok(Next::Requeue(ticket))
 }
 

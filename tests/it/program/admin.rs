@@ -14,7 +14,7 @@ use crate::caller::{ask, eventually, get, look, pool, request, state};
 use crate::running::Running;
 
 /// Every family of the contract that applies, without its prefix.
-const FAMILIES: [&str; 22] = [
+const FAMILIES: [&str; 23] = [
     "requests_total",
     "request_duration_seconds",
     "queue_wait_seconds",
@@ -28,6 +28,7 @@ const FAMILIES: [&str; 22] = [
     "permit_seconds_total",
     "attempts_total",
     "retries_total",
+    "retries_abandoned_total",
     "refusals_total",
     "shed_total",
     "cooldown_seconds",
@@ -83,6 +84,8 @@ async fn promtool_accepts_the_metrics_and_they_are_those_of_the_contract() {
         r#"zuora_gateway_requests_total{app="app",operation="GET_Account",source="zuora",status="200",tenant="production"} 2"#,
         r#"zuora_gateway_refusals_total{kind="concurrency",pool="Default",tenant="production"} 1"#,
         r#"zuora_gateway_refusals_total{kind="rate",pool="Default",tenant="production"} 1"#,
+        r#"zuora_gateway_retries_total{tenant="production",verdict="refused"} 1"#,
+        r#"zuora_gateway_retries_abandoned_total{reason="cooldown",tenant="production"} 1"#,
         r#"zuora_gateway_token_refreshes_total{result="ok",tenant="production"} 1"#,
         r#"zuora_gateway_permits_ceiling{pool="Object Query",tenant="production"} 80"#,
     ];
