@@ -52,7 +52,7 @@ impl Demo {
 
     async fn run(self) -> anyhow::Result<ExitCode> {
         let options = Options {
-            service_time: self.service_time.clone(),
+            service_time: self.service_time,
             ledger_capacity: 0,
             ..Options::default()
         };
