@@ -21,7 +21,7 @@ clippy:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 
 # Bans, licences, sources, and advisories where the network allows. Builds cargo-deny when it is missing.
 deny:

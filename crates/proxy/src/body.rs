@@ -13,7 +13,8 @@ use crate::pump::Pumped;
 use crate::received::Received;
 use crate::request::LONGEST_BODY;
 
-/// What a caller receives. Ends the [`Call`] it belongs to when it is dropped: at its last byte, or when the caller leaves.
+/// What a caller receives. Ends the call it belongs to when it is dropped: at its last byte, or when
+/// the caller leaves.
 #[derive(Debug)]
 pub struct Body {
     content: Content,

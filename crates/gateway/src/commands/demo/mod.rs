@@ -51,11 +51,8 @@ impl Demo {
     }
 
     async fn run(self) -> anyhow::Result<ExitCode> {
-        let options = Options {
-            service_time: self.service_time,
-            ledger_capacity: 0,
-            ..Options::default()
-        };
+        let options =
+            Options { service_time: self.service_time, ledger_capacity: 0, ..Options::default() };
         let tenant = Tenant::start(options).await.context("cannot start the emulated tenant")?;
         let gateway = match self.no_gateway {
             true => None,
