@@ -116,7 +116,9 @@ impl Call {
             ("gateway", overhead),
         ];
         for (name, part) in parts {
+            text.push_str(if text.is_empty() { "" } else { ", " });
             text.push_str(name);
+            text.push_str(";dur=");
             push_millis(&mut text, part);
         }
         HeaderValue::try_from(text).expect("digits and letters are a header value")

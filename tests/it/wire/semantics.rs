@@ -322,6 +322,23 @@ async fn what_is_between_the_ends_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn where_the_time_went_is_told_in_the_form_of_server_timing() {
+    let scene = Scene::start().await;
+    let answers = [
+        scene.ask("served", get("/v1/a", "")).await.0,
+        scene.exchange("refused", "GET / HTTP/1.1\r\nHost: gw\r\n\r\n").await.answer,
+    ];
+    for answer in answers {
+        let told = answer.field("server-timing").unwrap();
+        let parts: Vec<_> =
+            told.split(", ").map(|part| part.split_once(";dur=").unwrap()).collect();
+        let names: Vec<_> = parts.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["queue", "token", "upstream", "gateway"], "{told}");
+        assert!(parts.iter().all(|(_, millis)| millis.parse::<f64>().unwrap() < 1000.0), "{told}");
+    }
+}
+
+#[tokio::test]
 async fn http_1_0_is_served_in_its_own_words() {
     let scene = Scene::start().await;
     let old = get("/v1/a", "").replacen("HTTP/1.1", "HTTP/1.0", 1).replacen("Host: gw\r\n", "", 1);
