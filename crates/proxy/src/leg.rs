@@ -7,6 +7,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
@@ -30,10 +31,15 @@ use crate::pump::Pump;
 use crate::route::Route;
 use crate::upstream::SendError;
 
+/// How long Zuora may work on a call, with a margin: it gives up after 120 seconds (Zuora: rate limits guide). A permit
+/// stays out as long, though the caller may be told earlier that the answer takes too long.
+const LONGEST_WORK: Duration = Duration::from_secs(125);
+
 /// An attempt on its way to Zuora. Resolves once its answer is understood. Dropped earlier, it goes on by itself.
 pub(crate) struct Leg {
     running: Option<Running>,
     then: Option<Afterlife>,
+    has_begun: Arc<AtomicBool>,
 }
 
 type Running = Pin<Box<dyn Future<Output = Result<Box<Answer>, Failure>> + Send>>;
@@ -55,11 +61,14 @@ pub(crate) struct Claim {
     _live: Live,
     since: Instant,
     route: Arc<Route>,
+    /// Whether Zuora has begun to answer.
+    has_begun: Arc<AtomicBool>,
 }
 
 impl Claim {
     pub(crate) fn new(permit: Permit, live: Live, route: Arc<Route>) -> Self {
-        Self { permit: Some(permit), _live: live, since: Instant::now(), route }
+        let has_begun = Arc::default();
+        Self { permit: Some(permit), _live: live, since: Instant::now(), route, has_begun }
     }
 }
 
@@ -113,7 +122,18 @@ pub(crate) enum Failure {
 
 impl Leg {
     pub(crate) fn start(attempt: Attempt, then: Afterlife) -> Self {
-        Self { running: Some(Box::pin(attempt.run())), then: Some(then) }
+        let has_begun = Arc::clone(&attempt.claim.has_begun);
+        Self { running: Some(Box::pin(attempt.run())), then: Some(then), has_begun }
+    }
+
+    /// The answer, if it begins within `patience`. Otherwise the leg goes on by itself: Zuora still works on the call,
+    /// so its permit stays out.
+    pub(crate) async fn within(mut self, patience: Duration) -> Result<Box<Answer>, Failure> {
+        match timeout(patience, &mut self).await {
+            Ok(answer) => answer,
+            Err(_) if self.has_begun.load(Ordering::Relaxed) => self.await,
+            Err(_) => Err(Failure::Timeout(patience)),
+        }
     }
 }
 
@@ -211,7 +231,7 @@ async fn exchange(
     request: Request<Upload>,
     claim: Claim,
 ) -> Result<Exchanged, Failure> {
-    let patience = route.tenant.response_timeout;
+    let patience = LONGEST_WORK.max(route.tenant.response_timeout);
     let answer = timeout(patience, route.tenant.upstream.send(request)).await;
     let response = match answer {
         Ok(Ok(response)) => response,
@@ -220,12 +240,13 @@ async fn exchange(
         Ok(Err(SendError::Broke(cause))) => return Err(Failure::Broke(cause.into())),
         Err(_) => return Err(Failure::Timeout(patience)),
     };
+    claim.has_begun.store(true, Ordering::Relaxed);
     let (head, body) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::Broke("it switched protocols, which nobody had asked for".into()));
     }
     let wanted = zuora::judge_needs_body(head.status, &head.headers);
-    let content = look(body, wanted, patience).await?;
+    let content = look(body, wanted, route.tenant.response_timeout).await?;
     Ok(Exchanged { head, content, claim })
 }
 

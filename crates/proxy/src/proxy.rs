@@ -11,7 +11,7 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
 use hyper::body::Incoming;
 use telemetry::{AppMetrics, Metrics, Verdict as Label};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zuora::{LimitType, Target, TrackId, Verdict};
@@ -180,7 +180,7 @@ impl Proxy {
             is_write: outbound.is_write(),
             patience: route.tenant.response_timeout,
         };
-        let answer = Leg::start(attempt, then).await;
+        let answer = Leg::start(attempt, then).within(route.tenant.response_timeout).await;
         call.upstream += began.elapsed();
         answer
     }
@@ -202,7 +202,7 @@ impl Proxy {
     pub async fn drain(&self, patience: Duration) -> bool {
         self.closing.cancel();
         self.tasks.close();
-        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+        timeout(patience, self.tasks.wait()).await.is_ok()
     }
 }
 

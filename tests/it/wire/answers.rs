@@ -1,9 +1,11 @@
 //! What a tenant may answer, and never should: none of it reaches the caller as something else, and none of it is ever
 //! taken for the answer to another call.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use testkit::{Answer, Raw, Yaml};
+use tokio::sync::Notify;
 
 use super::attack::{Scene, get, post, soon, tells_no_secret};
 use super::upstream::Play;
@@ -137,6 +139,9 @@ async fn a_bad_chunk_never_ends_an_answer() {
         tell(&scene, bad, Play::send(format!("{good}{bad}")), Broken).await;
         let later = Play::send(good).pause(Duration::from_millis(30)).then(bad);
         tell(&scene, bad, later, Broken).await;
+        // And behind more than anybody looks at before the caller gets it.
+        let long = format!("{good}11170\r\n{}\r\n{bad}", "x".repeat(70_000));
+        tell(&scene, bad, Play::send(long), Broken).await;
     }
 }
 
@@ -172,6 +177,10 @@ async fn an_answer_that_is_cut_is_never_a_short_success() {
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\nhalf".to_owned(),
         ),
         ("a long one", format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{long}")),
+        (
+            "a long one in chunks",
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n11170\r\n{long}\r\n"),
+        ),
     ];
     for (name, bytes) in broken {
         for play in [
@@ -337,6 +346,32 @@ async fn a_connection_that_closed_while_idle_costs_no_call() {
 }
 
 #[tokio::test]
+async fn a_call_that_meets_a_closing_connection_is_sent_on_another() {
+    let scene = Scene::start().await;
+    let bytes = post("Content-Length: 7\r\n", r#"{"a":1}"#);
+    let mut repeated = 0;
+    for turn in 0..20 {
+        scene.upstream.forget();
+        let closing = Arc::new(Notify::new());
+        scene.upstream.play(Play::send(GOOD).until(&closing).and_close());
+        let mut raw = Raw::connect(scene.address()).await;
+        raw.write(get("/v1/before", "")).await;
+        assert_eq!(raw.answer().await.status, 200);
+
+        // Both at once: the call takes the connection from the pool, and finds it closed before it has written a byte.
+        raw.write(&bytes).await;
+        closing.notify_one();
+        let answer = raw.answer().await;
+
+        assert_eq!(answer.status, 200, "turn {turn}: {answer:?}");
+        let lines = scene.upstream.lines();
+        assert_eq!(lines, ["GET /v1/before HTTP/1.1", "POST /v1/accounts HTTP/1.1"], "turn {turn}");
+        repeated += i32::from(answer.field("zuora-gateway-attempts") == Some("2"));
+    }
+    assert!(repeated > 0, "no call met a closing connection: this test shows nothing");
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_a_502_and_nothing_was_executed() {
     let scene = Scene::start().await;
     scene.serves("a token, first").await;
@@ -361,6 +396,13 @@ async fn silence_is_a_504_that_tells_what_it_means() {
     let answer = tell(&scene, "nothing at all", silence, Failure(504)).await;
     assert_eq!(answer.field("zuora-gateway-error"), Some("upstream-timeout"));
     assert_eq!(answer.field("zuora-gateway-executed"), Some("maybe"));
+
+    // Zuora may work on, whoever lost patience.
+    scene.upstream.play(Play::default().pause(Duration::from_millis(600)).and_close());
+    let answer = scene.exchange("a slow call", get("/v1/slow", "")).await.answer;
+    assert_eq!(answer.status, 504);
+    assert_eq!(scene.queued_and_in_use(), (0, 1), "the permit came back too early");
+    soon("Zuora is done", || scene.queued_and_in_use() == (0, 0)).await;
 
     let half = Play::send("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nhalf");
     tell(&scene, "silence within a body", half.pause(Duration::from_millis(900)), Broken).await;

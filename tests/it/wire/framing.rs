@@ -130,6 +130,19 @@ async fn fields_that_are_not_quite_fields_are_refused() {
 }
 
 #[tokio::test]
+async fn a_line_that_ends_in_lf_is_one_line_and_goes_on_as_one() {
+    let scene = Scene::start().await;
+    // RFC 9112 2.2 lets a server take them, and ours does. Nobody behind it sees anything but CR LF.
+    let asked = get("/v1/accounts", "X-A: b\nX-B: c\r\n").replacen("gw\r\n", "gw\n", 1);
+
+    let (answer, received) = scene.ask("LF", asked).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!([received.fields("x-a"), received.fields("x-b")], [["b"], ["c"]]);
+    assert!(!received.text().replace("\r\n", "").contains(['\r', '\n']), "{received:?}");
+}
+
+#[tokio::test]
 async fn names_that_others_take_for_framing_go_no_further() {
     let scene = Scene::start().await;
     for name in ["Transfer_Encoding: chunked", "Content_Length: 99"] {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -57,6 +58,7 @@ pub(super) struct Play {
 enum Step {
     Send(Vec<u8>),
     Pause(Duration),
+    Until(Arc<Notify>),
     Close,
     Reset,
 }
@@ -90,6 +92,12 @@ impl Play {
 
     pub(super) fn pause(mut self, pause: Duration) -> Self {
         self.steps.push(Step::Pause(pause));
+        self
+    }
+
+    /// Waits for a word of the test.
+    pub(super) fn until(mut self, word: &Arc<Notify>) -> Self {
+        self.steps.push(Step::Until(Arc::clone(word)));
         self
     }
 
@@ -271,6 +279,7 @@ async fn perform(stream: &mut TcpStream, play: Play) -> bool {
                 }
             }
             Step::Pause(pause) => sleep(pause).await,
+            Step::Until(word) => word.notified().await,
             Step::Close => return false,
             Step::Reset => {
                 // A linger of zero makes the close a reset.
