@@ -93,6 +93,12 @@ fn count(ledger: &Ledger, kind: OperationKind) -> usize {
     ledger.executed.iter().filter(|call| call.kind == kind).count()
 }
 
+#[test]
+#[should_panic(expected = "run `make test`")]
+fn a_client_that_is_missing_fails_the_test_and_says_what_to_do() {
+    let _ = testkit::component("a-program-that-nobody-has");
+}
+
 #[tokio::test]
 async fn the_official_python_client_does_a_days_work() {
     let house = house().await;

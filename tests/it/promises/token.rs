@@ -148,7 +148,8 @@ async fn a_401_for_a_token_just_fetched_is_not_repeated_with_it() {
 async fn a_token_that_still_serves_is_used_while_no_new_one_can_be_had() {
     let life = Duration::from_secs(3600);
     let options = Options { token_lifetime: life, ..Options::default() };
-    let house = House::start(options, &Yaml::default()).await;
+    let yaml = Yaml { tenant: vec!["queue: {timeout: 1s}".to_owned()], ..Yaml::default() };
+    let house = House::start(options, &yaml).await;
     let address = house.address();
     assert_eq!(ask(address, get()).await.status, 200);
     house.tenant.fault(Fault::once("/oauth/token", FaultKind::HtmlUnavailable).times(1000));

@@ -36,7 +36,7 @@ fn small(_: u32) -> Request<Full<Bytes>> {
 
 #[tokio::test]
 async fn an_app_with_few_connections_gets_as_many_turns_as_one_with_many() {
-    let house = house(2, Duration::from_millis(10)).await;
+    let house = house(2, Duration::from_millis(20)).await;
     let load = |connections, request| {
         let lasting = Duration::from_secs(2);
         Load { address: house.address(), request, connections, hang_ups: 0.0, lasting }
@@ -50,7 +50,8 @@ async fn an_app_with_few_connections_gets_as_many_turns_as_one_with_many() {
     let (many, few) = (ledger.apps["app"].executed, ledger.apps["small"].executed);
     let contested = (many + few).saturating_sub(100);
     let share = few as f64 / contested as f64;
-    assert!((0.45..0.55).contains(&share), "{few} of {contested} turns");
+    // By connections it would be one in 26.
+    assert!((0.4..0.6).contains(&share), "{few} of {contested} turns");
 }
 
 #[tokio::test]
