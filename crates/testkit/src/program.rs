@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -36,12 +38,50 @@ impl Program {
     }
 }
 
-/// The built `zuora-gateway`, next to the test that runs.
+/// The built `zuora-gateway`, next to the test that runs. One that is older than its source would only prove the past.
 #[must_use]
 pub fn gateway_program() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows where it is");
-    let built = test.ancestors().nth(2).map(|directory| directory.join("zuora-gateway"));
-    existing(built.unwrap_or_default())
+    static CHECKED: OnceLock<PathBuf> = OnceLock::new();
+    let check = || {
+        let test = std::env::current_exe().expect("a test knows where it is");
+        let built = test.ancestors().nth(2).map(|directory| directory.join("zuora-gateway"));
+        let program = existing(built.unwrap_or_default());
+        let (built, changed) = (modified(&program), newest_source(&root().join("crates")));
+        assert!(
+            built >= changed,
+            "`{}` is older than its source: run `make test`",
+            program.display()
+        );
+        program
+    };
+    CHECKED.get_or_init(check).clone()
+}
+
+/// When anything below `directory` that goes into the program was last changed.
+fn newest_source(directory: &Path) -> SystemTime {
+    let entries =
+        std::fs::read_dir(directory).expect("the sources are here").filter_map(Result::ok);
+    let changes = entries.map(|entry| entry.path()).map(|path| match path.is_dir() {
+        _ if is_of_tests(&path) => SystemTime::UNIX_EPOCH,
+        true => newest_source(&path),
+        false if path.extension().is_some_and(|kind| kind == "rs" || kind == "tsv") => {
+            modified(&path)
+        }
+        false => SystemTime::UNIX_EPOCH,
+    });
+    changes.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn is_of_tests(path: &Path) -> bool {
+    path.file_stem().is_some_and(|name| name == "tests" || name == "testkit" || name == "examples")
+}
+
+fn modified(path: &Path) -> SystemTime {
+    path.metadata().and_then(|file| file.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
 /// A program of this system, as `curl`.
@@ -57,8 +97,7 @@ pub fn component(name: &str) -> PathBuf {
 /// A program of the published clients that `make test` installs, as `python`.
 #[must_use]
 pub fn client(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."));
-    existing(root.join("target/clients/bin").join(name))
+    existing(root().join("target/clients/bin").join(name))
 }
 
 fn existing(program: PathBuf) -> PathBuf {
