@@ -67,21 +67,17 @@ impl Proxy {
     /// left: a call that waits leaves the queue at once, one that was sent is seen through without its caller.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let version = request.version();
-        let mut ends_connection = request::ends_connection(version, request.headers());
         let mut call = Box::new(Call::begin(&request, self.stranger.clone()));
         let request = Received::of(request);
-        let refusal_ends_connection = request.body().ends_connection();
+        let is_unread = request.body().ends_connection();
 
         let outcome = AssertUnwindSafe(self.forward(request, &mut call)).catch_unwind().await;
-        let mut response = match outcome.unwrap_or(Err(Error::Panicked)) {
+        let (mut response, ends_connection) = match outcome.unwrap_or(Err(Error::Panicked)) {
             Ok(mut response) => {
                 call.answer(&mut response, None);
-                response
+                (response, false)
             }
-            Err(error) => {
-                ends_connection |= error.ends_connection() || refusal_ends_connection;
-                self.refuse(&error, &mut call)
-            }
+            Err(error) => (self.refuse(&error, &mut call), error.ends_connection() || is_unread),
         };
         if ends_connection && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

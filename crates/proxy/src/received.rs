@@ -37,7 +37,8 @@ impl Received {
 
     /// Whether the connection ends if the rest of this body is not wanted.
     pub(crate) fn ends_connection(&self) -> bool {
-        !self.is_end_stream() && (!self.lingers || self.size_hint().lower() > LINGER)
+        !self.is_end_stream()
+            && (!self.lingers || self.size_hint().upper().is_none_or(|length| length > LINGER))
     }
 }
 

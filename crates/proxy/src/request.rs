@@ -61,12 +61,6 @@ pub(crate) fn accept<B>(request: &Request<B>) -> Result<(), BadRequest> {
     no_loop(request.headers())
 }
 
-/// Whether the connection should end with this request: RFC 9112 6.1 asks for it when a length stood beside the
-/// encoding, and hyper has removed the length by the time we look. Clients that send chunks are few; they reconnect.
-pub(crate) fn ends_connection(version: Version, headers: &HeaderMap) -> bool {
-    version < Version::HTTP_2 && headers.contains_key(header::TRANSFER_ENCODING)
-}
-
 fn framing(version: Version, headers: &HeaderMap) -> Result<(), BadRequest> {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).into_iter();
     if let Some(encoding) = encodings.next() {
