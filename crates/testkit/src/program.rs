@@ -84,11 +84,12 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
-/// A program of this system, as `curl`.
+/// A program of this system, as `curl`, or one that `make test` has fetched, as `promtool`.
 #[must_use]
 pub fn component(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
+        .chain([root().join("target/tools/usr/bin")])
         .map(|directory| directory.join(name))
         .find(|file| file.is_file());
     existing(found.unwrap_or_else(|| PathBuf::from(name)))
