@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use http::uri::{Authority, Scheme};
+use zuora::Pattern;
 
 use crate::Secret;
 
@@ -211,8 +211,8 @@ pub struct App {
     pub secret: AppSecret,
     /// How long its requests may wait, if not as long as the tenant's queue says.
     pub queue_timeout: Option<Duration>,
-    /// What it may call, unless `deny` says otherwise. At least one pattern:
-    /// `* /**` if the file does not restrict it.
+    /// What it may call, unless `deny` says otherwise. Empty if the file does
+    /// not restrict it: everything.
     pub allow: Vec<Pattern>,
     /// What it may not call.
     pub deny: Vec<Pattern>,
@@ -225,13 +225,6 @@ pub enum AppSecret {
     Plain(Secret),
     /// Only its SHA-256.
     Sha256([u8; 32]),
-}
-
-/// Calls that an app may, or may not, make: `GET /v1/accounts/*`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Pattern {
-    pub(crate) method: Option<Method>,
-    pub(crate) path: String,
 }
 
 /// What is logged, and how.
@@ -290,21 +283,6 @@ impl BaseUrl {
     }
 }
 
-impl Pattern {
-    /// The only method that is meant, or `None` for all of them.
-    #[must_use]
-    pub fn method(&self) -> Option<&Method> {
-        self.method.as_ref()
-    }
-
-    /// The path that is meant, beginning with `/`. `*` stands for any
-    /// characters within one segment; a last segment `**` stands for any rest.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-}
-
 impl LogLevel {
     /// The name in the file, which is also tracing's name for it.
     #[must_use]
@@ -337,17 +315,5 @@ impl fmt::Debug for AppSecret {
             Self::Plain(_) => "Plain(***)",
             Self::Sha256(_) => "Sha256(***)",
         })
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method.as_ref().map_or("*", Method::as_str), self.path)
-    }
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{self}`")
     }
 }

@@ -6,12 +6,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use zuora::Pattern;
+
 use crate::reading::{At, Named, Optional, Required, section};
 use crate::scalar::{
     AppName, Bytes, ClientId, Count, Digest, Directory, LimitType, ReadableFile, SigningKey,
     TenantName, Text, Uuid, Whole,
 };
-use crate::{BaseUrl, InvalidTrackId, LogFormat, LogLevel, Pattern, Secret, ValidTrackId};
+use crate::{BaseUrl, InvalidTrackId, LogFormat, LogLevel, Secret, ValidTrackId};
 
 section! {
     /// Configuration of zuora-gateway. Any value may be `${NAME}`, an environment variable, or

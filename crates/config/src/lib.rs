@@ -25,7 +25,7 @@ mod yaml;
 
 pub use config::{
     Admin, App, AppSecret, BaseUrl, Concurrency, Config, Credentials, InvalidTrackId, Listen, Log,
-    LogFormat, LogLevel, Pattern, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy, ValidTrackId,
+    LogFormat, LogLevel, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy, ValidTrackId,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub use load::{load, parse};

@@ -14,8 +14,8 @@ use aws_lc_rs::digest;
 use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
 use crate::scalar::{Count, KNOWN_LIMITS, Text, Uuid};
 use crate::{
-    Admin, App, AppSecret, Concurrency, Config, Credentials, Listen, Log, Pattern, Queue, Retry,
-    Tenant, Timeouts, Tls, TrackIdPolicy, file,
+    Admin, App, AppSecret, Concurrency, Config, Credentials, Listen, Log, Queue, Retry, Tenant,
+    Timeouts, Tls, TrackIdPolicy, file,
 };
 
 /// The configuration that `file` means, which counts only if nothing was told
@@ -201,7 +201,7 @@ fn app(
     let tenant = file.tenant.0.zip(tenants);
     let tenant = tenant.and_then(|(name, all)| find(&name, "tenant", &all.names, reading));
     let allow = match file.allow.value {
-        None => vec![Pattern { method: None, path: "/**".into() }],
+        None => Vec::new(),
         Some(patterns) => {
             if patterns.value.is_empty() {
                 let message = "an empty list would allow nothing; leave `allow` out to allow all";

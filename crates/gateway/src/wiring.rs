@@ -11,7 +11,7 @@ use proxy::{
 };
 use rustls::ServerConfig;
 use telemetry::{Inventory, Metrics};
-use zuora::{Pattern, Policy};
+use zuora::Policy;
 
 use crate::gateway::StartError;
 
@@ -164,17 +164,7 @@ fn app(config: &Config, settings: &config::App, tenants: &[Arc<Tenant>], metrics
 
 /// What an app may call.
 pub(crate) fn policy(settings: &config::App) -> Policy {
-    let patterns = |written: &[config::Pattern]| {
-        let read = |pattern: &config::Pattern| {
-            Pattern::parse(&pattern.to_string()).expect("the configuration checked it")
-        };
-        written.iter().map(read).collect()
-    };
-    // A pattern for everything is no rule, and no rule costs nothing.
-    let allows_everything =
-        settings.allow.iter().any(|one| one.method().is_none() && one.path() == "/**");
-    let allow = if allows_everything { Vec::new() } else { patterns(&settings.allow) };
-    Policy { allow, deny: patterns(&settings.deny) }
+    Policy { allow: settings.allow.clone(), deny: settings.deny.clone() }
 }
 
 fn credential(app: &config::App) -> AppCredential {

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use http::Method;
 use http::uri::{Scheme, Uri};
 use serde_json::{Value as Json, json};
+use zuora::Pattern;
 
 use super::Scalar;
-use crate::{BaseUrl, Pattern};
+use crate::BaseUrl;
 
 impl Scalar for SocketAddr {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
@@ -66,8 +66,7 @@ impl Scalar for BaseUrl {
 
 impl Scalar for Pattern {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
-        let (method, path) = text.split_once(' ').ok_or("it needs a method and a path")?;
-        Ok(Self { method: read_method(method)?, path: read_glob(path)? })
+        Self::parse(text).map_err(|error| error.to_string())
     }
 
     fn expected() -> String {
@@ -75,43 +74,7 @@ impl Scalar for Pattern {
     }
 
     fn schema() -> Json {
-        json!({"type": "string", "pattern": r"^(\*|[A-Z]+) /"})
+        let pattern = r"^\s*(\*|GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s+/[^\s%;?#\\{}]*\s*$";
+        json!({"type": "string", "pattern": pattern})
     }
-}
-
-/// A method, or `None` for `*`.
-fn read_method(text: &str) -> Result<Option<Method>, String> {
-    const KNOWN: [Method; 7] = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-    ];
-    if text == "*" {
-        return Ok(None);
-    }
-    let known = KNOWN.into_iter().find(|method| method.as_str() == text);
-    known.map(Some).ok_or_else(|| {
-        "the method must be `*`, GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals".into()
-    })
-}
-
-fn read_glob(path: &str) -> Result<String, String> {
-    if !path.starts_with('/') {
-        return Err("the path must begin with `/`".into());
-    }
-    if path.contains(['?', '#']) {
-        return Err("patterns are about paths, not about queries".into());
-    }
-    if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return Err("the path must be as it is sent: visible ASCII without spaces".into());
-    }
-    let before_last = path.strip_suffix("/**").unwrap_or(path);
-    if before_last.contains("**") {
-        return Err("`**` stands for any rest, so it must be the whole last segment".into());
-    }
-    Ok(path.to_owned())
 }

@@ -305,45 +305,49 @@ fn credentials_of_the_wrong_form() {
 
 #[test]
 fn patterns() {
-    for (pattern, told) in [
-        ("/v1/**", ", found `/v1/**`: it needs a method and a path"),
-        ("GET v1", ", found `GET v1`: the path must begin with `/`"),
+    const SHAPE: &str = "it needs a method and a path, with a space between them";
+    const METHOD: &str =
+        "the method must be `*`, GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals";
+    const LAST: &str =
+        "`**` stands for any rest, so it must be the whole last segment: write `*` within one";
+    const DOTS: &str =
+        "no call with a `.` or `..` segment is ever sent: write the path that it leads to";
+    for (pattern, why) in [
+        ("/v1/**", SHAPE),
+        ("GET", SHAPE),
+        ("GET /v1 /v2", SHAPE),
+        ("GET v1", "the path must begin with `/`"),
+        ("get /v1", METHOD),
+        ("FETCH /v1", METHOD),
+        ("GET /**/x", LAST),
+        ("GET /v1/a**", LAST),
+        ("GET /v1/***", LAST),
+        ("GET /v1/accounts/{key}", "a parameter in braces is not read: write `*` in its place"),
+        ("GET /v1//x", "the path has an empty segment: write one `/` between segments"),
+        ("GET /v1/../x", DOTS),
+        ("GET /v1/./x", DOTS),
         (
-            "get /v1",
-            ", found `get /v1`: the method must be `*`, GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals",
+            "GET /v1/a%2Fb",
+            "paths are compared decoded: write the character itself instead of `%` and its digits",
         ),
-        (
-            "FETCH /v1",
-            ", found `FETCH /v1`: the method must be `*`, GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals",
-        ),
-        ("GET /v1?x=1", ", found `GET /v1?x=1`: patterns are about paths, not about queries"),
-        (
-            "GET /v1/** ",
-            ", found `GET /v1/** `: the path must be as it is sent: visible ASCII without spaces",
-        ),
-        ("GET  /v1", ", found `GET  /v1`: the path must begin with `/`"),
-        (
-            "GET /**/x",
-            ", found `GET /**/x`: `**` stands for any rest, so it must be the whole last segment",
-        ),
-        (
-            "GET /v1/a**",
-            ", found `GET /v1/a**`: `**` stands for any rest, so it must be the whole last segment",
-        ),
-        (
-            "GET /v1/***",
-            ", found `GET /v1/***`: `**` stands for any rest, so it must be the whole last segment",
-        ),
-        ("", ", found empty text: it needs a method and a path"),
-        ("GET", ", found `GET`: it needs a method and a path"),
+        ("GET /v1/a;b", "paths are compared without what `;` begins: leave it out"),
+        ("GET /v1?x=1", "paths are compared without what `?` begins: leave it out"),
+        ("GET /v1#x", "paths are compared without what `#` begins: leave it out"),
     ] {
         check(
             &with_app(&format!("deny: [\"{pattern}\"]")),
             &[&format!(
-                "10:12: apps.storefront.deny[0]: expected a method and a path such as `GET /v1/accounts/**`{told}"
+                "10:12: apps.storefront.deny[0]: expected a method and a path such as `GET /v1/accounts/**`, found `{pattern}`: {why}"
             )],
         );
     }
+    check(
+        &with_app("allow: [\"\", \"GET /${NAME};x\"]"),
+        &[
+            "10:13: apps.storefront.allow[0]: expected a method and a path such as `GET /v1/accounts/**`, found empty text: it needs a method and a path, with a space between them",
+            "10:17: apps.storefront.allow[1]: expected a method and a path such as `GET /v1/accounts/**`, found `GET /${NAME};x`: paths are compared without what `;` begins: leave it out",
+        ],
+    );
     check(
         &with_app("allow: []"),
         &[

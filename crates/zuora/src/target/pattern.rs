@@ -31,37 +31,40 @@ pub struct Pattern {
     open_ended: bool,
 }
 
-/// What is wrong with a pattern, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// What is wrong with a pattern, and what to write instead. Repeats nothing of the pattern, which may
+/// hold the value of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Not two words.
-    #[error("a pattern is a method and a path, like `GET /v1/accounts/*`; `{0}` is not")]
-    Shape(String),
+    #[error("it needs a method and a path, with a space between them")]
+    Shape,
     /// A method in lower case or none of HTTP.
-    #[error(
-        "`{0}` is not a method; write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, or `*` for all"
-    )]
-    Method(String),
+    #[error("the method must be `*`, GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, in capitals")]
+    Method,
     /// The path does not begin with a slash.
-    #[error("the path `{0}` of a pattern begins with a slash")]
-    NotAbsolute(String),
+    #[error("the path must begin with `/`")]
+    NotAbsolute,
     /// Two slashes in a row.
-    #[error("the path `{0}` has an empty segment")]
-    EmptySegment(String),
+    #[error("the path has an empty segment: write one `/` between segments")]
+    EmptySegment,
     /// A `.` or `..` segment, which no target that can be judged has.
-    #[error("the path `{0}` has a `.` or `..` segment, and no call with one is ever sent")]
-    DotSegment(String),
+    #[error("no call with a `.` or `..` segment is ever sent: write the path that it leads to")]
+    DotSegment,
     /// `**` elsewhere than as the last segment.
-    #[error("`**` is a segment of its own, and the last one, in `{0}`; `*` stands for one segment")]
-    DoubleStar(String),
-    /// A character that no decoded path is compared with.
-    #[error(
-        "a pattern has no `{1}`, in `{0}`; paths are compared decoded, without query and `;` parameters"
-    )]
-    Character(String, char),
+    #[error("`**` stands for any rest, so it must be the whole last segment: write `*` within one")]
+    DoubleStar,
+    /// Percent-encoding.
+    #[error("paths are compared decoded: write the character itself instead of `%` and its digits")]
+    Encoded,
+    /// Something that a path is compared without: a query, a fragment, parameters.
+    #[error("paths are compared without what `{0}` begins: leave it out")]
+    Beyond(char),
+    /// A backslash or a control character, which no target that can be judged has.
+    #[error("no call with the character {0:?} in its path is ever sent: leave it out")]
+    NeverSent(char),
     /// A template of the API reference instead of a pattern.
-    #[error("`{0}` has a parameter in braces; write `*` for a segment")]
-    Braces(String),
+    #[error("a parameter in braces is not read: write `*` in its place")]
+    Braces,
 }
 
 impl Pattern {
@@ -69,7 +72,7 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let mut words = text.split_whitespace();
         let (Some(method), Some(path), None) = (words.next(), words.next(), words.next()) else {
-            return Err(PatternError::Shape(text.to_owned()));
+            return Err(PatternError::Shape);
         };
         let method = parse_method(method)?;
         let (segments, open_ended) = parse_path(path)?;
@@ -140,20 +143,12 @@ fn parse_method(text: &str) -> Result<Option<Method>, PatternError> {
         return Ok(None);
     }
     let found = METHODS.into_iter().find(|method| method.as_str() == text);
-    found.map(Some).ok_or_else(|| PatternError::Method(text.to_owned()))
+    found.map(Some).ok_or(PatternError::Method)
 }
 
 fn parse_path(path: &str) -> Result<(Vec<Box<str>>, bool), PatternError> {
-    let text = || path.to_owned();
-    let rest = path.strip_prefix('/').ok_or_else(|| PatternError::NotAbsolute(text()))?;
-    if let Some(c) =
-        path.chars().find(|c| matches!(c, '%' | ';' | '?' | '#' | '\\') || c.is_control())
-    {
-        return Err(PatternError::Character(text(), c));
-    }
-    if path.contains(['{', '}']) {
-        return Err(PatternError::Braces(text()));
-    }
+    let rest = path.strip_prefix('/').ok_or(PatternError::NotAbsolute)?;
+    path.chars().try_for_each(check_character)?;
     // A slash at the end changes nothing, as in the paths that are judged.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let mut segments: Vec<&str> =
@@ -161,9 +156,9 @@ fn parse_path(path: &str) -> Result<(Vec<Box<str>>, bool), PatternError> {
     let open_ended = segments.pop_if(|last| *last == "**").is_some();
     for segment in &segments {
         match *segment {
-            "" => return Err(PatternError::EmptySegment(text())),
-            "." | ".." => return Err(PatternError::DotSegment(text())),
-            segment if segment.contains("**") => return Err(PatternError::DoubleStar(text())),
+            "" => return Err(PatternError::EmptySegment),
+            "." | ".." => return Err(PatternError::DotSegment),
+            segment if segment.contains("**") => return Err(PatternError::DoubleStar),
             _ => {}
         }
     }
@@ -171,6 +166,18 @@ fn parse_path(path: &str) -> Result<(Vec<Box<str>>, bool), PatternError> {
         segments.remove(0);
     }
     Ok((segments.into_iter().map(Box::from).collect(), open_ended))
+}
+
+/// Refuses what no decoded path has, or is compared with.
+fn check_character(c: char) -> Result<(), PatternError> {
+    match c {
+        '%' => Err(PatternError::Encoded),
+        '?' | '#' | ';' => Err(PatternError::Beyond(c)),
+        '{' | '}' => Err(PatternError::Braces),
+        '\\' => Err(PatternError::NeverSent(c)),
+        _ if c.is_control() => Err(PatternError::NeverSent(c)),
+        _ => Ok(()),
+    }
 }
 
 /// Matches `*` greedily, going back only to the last star: enough for any number of them.

@@ -248,16 +248,19 @@ fn a_pattern_that_is_not_one_says_what_to_write() {
     check("/v1/accounts", "a method and a path");
     check("GET", "a method and a path");
     check("GET /v1 /v2", "a method and a path");
-    check("get /v1", "`get` is not a method");
-    check("GTE /v1", "`GTE` is not a method");
-    check("GET v1", "begins with a slash");
+    check("get /v1", "in capitals");
+    check("GTE /v1", "the method must be");
+    check("GET v1", "must begin with `/`");
     check("GET /v1//x", "empty segment");
     check("GET /v1/../x", "`..` segment");
-    check("GET /v1/**/x", "`**` is a segment of its own");
-    check("GET /v1/a**", "`**` is a segment of its own");
-    check("GET /v1/accounts/{id}", "write `*`");
-    check("GET /v1?x", "no `?`");
-    check("GET /v1/a%20b", "no `%`");
+    check("GET /v1/**/x", "the whole last segment");
+    check("GET /v1/a**", "the whole last segment");
+    check("GET /v1/accounts/{id}", "write `*` in its place");
+    check("GET /v1?x", "what `?` begins");
+    check("GET /v1/a;b", "what `;` begins");
+    check("GET /v1/a%20b", "instead of `%`");
+    check("GET /v1\\a", r"the character '\\'");
+    check("GET /v1/\u{7f}", "the character '\\u{7f}'");
 }
 
 #[test]
