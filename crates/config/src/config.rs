@@ -126,8 +126,8 @@ pub enum Credentials {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Concurrency {
-    /// The ceiling of each limit type, by Zuora's own name for it. `Default`,
-    /// `High-volume transactions` and `Object Query` are always here.
+    /// The ceiling of each limit type, by Zuora's own name for it: `Default`,
+    /// `High-volume transactions` and `Object Query`, always these three.
     pub limits: BTreeMap<Arc<str>, NonZeroU32>,
     /// Permits left to others in each pool. Less than every limit.
     pub headroom: u32,

@@ -120,8 +120,8 @@ section! {
 section! {
     /// How many requests Zuora allows at the same time.
     Concurrency {
-        /// The limit of each limit type, by Zuora's own name for it. Those left out are
-        /// `Default: 40`, `High-volume transactions: 200` and `Object Query: 80`.
+        /// The limit of each limit type, by Zuora's own name for it; there are no others. Those
+        /// left out are `Default: 40`, `High-volume transactions: 200` and `Object Query: 80`.
         limits: Optional<Named<LimitType, At<Count<10_000>>>>,
         /// Permits left to others, people in the UI included, in each pool. Less than every limit.
         headroom: At<Whole<0, 9_999>> = 2,

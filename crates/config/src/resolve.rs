@@ -147,13 +147,13 @@ fn entities(file: Optional<At<Vec<At<Uuid>>>>, reading: &mut Reading<'_>) -> Vec
 fn concurrency(file: file::Concurrency, reading: &mut Reading<'_>) -> Concurrency {
     let known = KNOWN_LIMITS.map(|(name, limit)| (Arc::from(name), limit));
     let mut limits: BTreeMap<Arc<str>, NonZeroU32> = known.into();
-    let mut places = HashMap::new();
+    let mut places = HashMap::<Arc<str>, _>::new();
     let written = file.limits.value.map(|limits| limits.entries).unwrap_or_default();
     for Entry { name, value } in written {
-        if let Some(limit) = value {
-            let name: Arc<str> = name.value.into();
-            limits.insert(Arc::clone(&name), limit.value.0);
-            places.insert(name, limit);
+        // Unknown names were told already.
+        if let (Some(limit), Some(known)) = (value, limits.get_mut(&*name.value)) {
+            *known = limit.value.0;
+            places.insert(name.value.into(), limit);
         }
     }
     let headroom = file.headroom.value.0;

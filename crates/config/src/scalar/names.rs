@@ -6,13 +6,14 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::Scalar;
+use crate::reading::nearest;
 
-/// The limit types that every tenant has, with what Zuora allows by default
+/// The limit types that operations have, with what Zuora allows by default
 /// (Zuora: rate limits guide).
 pub(crate) const KNOWN_LIMITS: [(&str, NonZeroU32); 3] = [
-    ("Default", NonZeroU32::new(40).expect("40 is not zero")),
-    ("High-volume transactions", NonZeroU32::new(200).expect("200 is not zero")),
-    ("Object Query", NonZeroU32::new(80).expect("80 is not zero")),
+    (zuora::LimitType::Default.name(), NonZeroU32::new(40).expect("40 is not zero")),
+    (zuora::LimitType::HighVolume.name(), NonZeroU32::new(200).expect("200 is not zero")),
+    (zuora::LimitType::ObjectQuery.name(), NonZeroU32::new(80).expect("80 is not zero")),
 ];
 
 /// The name of an app.
@@ -72,21 +73,23 @@ impl Scalar for TenantName {
 
 impl Scalar for LimitType {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
-        // Any other name is taken as Zuora's, so a slip of case would make a
-        // limit that never applies.
-        let known = KNOWN_LIMITS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
-        match known {
-            Some((name, _)) if name != text => Err(format!("Zuora writes `{name}`")),
-            _ if text.trim() != text || text.is_empty() => Err(String::new()),
-            _ => Ok(Self),
+        // No operation counts against any other name: the limit would never apply.
+        let known = KNOWN_LIMITS.map(|(name, _)| name);
+        if known.contains(&text) {
+            return Ok(Self);
         }
+        if let Some(name) = known.into_iter().find(|name| name.eq_ignore_ascii_case(text)) {
+            return Err(format!("Zuora writes `{name}`"));
+        }
+        Err(nearest(text, known).map(|name| format!("did you mean `{name}`?")).unwrap_or_default())
     }
 
     fn expected() -> String {
-        "a limit type by Zuora's own name".into()
+        let names = KNOWN_LIMITS.map(|(name, _)| format!("`{name}`"));
+        format!("a limit type by Zuora's own name, one of {}", names.join(", "))
     }
 
     fn schema() -> Json {
-        json!({"minLength": 1})
+        json!({"enum": KNOWN_LIMITS.map(|(name, _)| name)})
     }
 }

@@ -118,7 +118,7 @@ fn limits() {
         &with_tenant("concurrency: {limits: {Default: 0, default: 5, Object Query: many}}"),
         &[
             "5:37: tenants.production.concurrency.limits.Default: expected a whole number from 1 to 10000, found `0`",
-            "5:40: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, found `default`: Zuora writes `Default`",
+            "5:40: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `default`: Zuora writes `Default`",
             r#"5:66: tenants.production.concurrency.limits."Object Query": expected a whole number from 1 to 10000, found `many`"#,
         ],
     );
@@ -129,10 +129,22 @@ fn limits() {
         ],
     );
     check(
-        &with_tenant("concurrency: {limits: {Default: 2, Mine: 1}}"),
+        &with_tenant(
+            "concurrency: {limits: {Defalt: 2, High-volume transaction: 9, Charges: 1, Unlimited: 5, \"\": 1}}",
+        ),
+        &[
+            "5:28: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `Defalt`: did you mean `Default`?",
+            "5:39: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `High-volume transaction`: did you mean `High-volume transactions`?",
+            "5:67: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `Charges`",
+            "5:79: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `Unlimited`",
+            "5:93: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found empty text",
+        ],
+    );
+    check(
+        &with_tenant("concurrency: {limits: {Default: 2, Object Query: 1}}"),
         &[
             "5:37: tenants.production.concurrency.limits.Default: `headroom` must leave at least 1 of every limit, but it is 2, and the limit of `Default` is 2",
-            "5:46: tenants.production.concurrency.limits.Mine: `headroom` must leave at least 1 of every limit, but it is 2, and the limit of `Mine` is 1",
+            "5:54: tenants.production.concurrency.limits.\"Object Query\": `headroom` must leave at least 1 of every limit, but it is 2, and the limit of `Object Query` is 1",
         ],
     );
     check(

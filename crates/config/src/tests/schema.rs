@@ -30,6 +30,10 @@ fn sections_say_what_must_and_what_may_be_there() {
     assert_eq!(schema["additionalProperties"], json!(false));
     let app = &schema["properties"]["apps"]["additionalProperties"];
     assert_eq!(app["required"], json!(["tenant", "client_id"]));
+    let tenant = &schema["properties"]["tenants"]["additionalProperties"];
+    let limits = &tenant["properties"]["concurrency"]["properties"]["limits"]["anyOf"][0];
+    let names = json!({"enum": ["Default", "High-volume transactions", "Object Query"]});
+    assert_eq!(limits["propertyNames"], names);
 }
 
 #[test]

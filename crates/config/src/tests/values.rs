@@ -57,12 +57,11 @@ timeouts: {connect: 2m, response: 1h}",
 
 #[test]
 fn a_partial_list_of_limits_changes_only_those() {
-    let config = good(&with_tenant("concurrency: {limits: {Object Query: 3, Charges: 7}}"));
+    let config = good(&with_tenant("concurrency: {limits: {Object Query: 3}}"));
 
     let limits = &config.tenants[0].concurrency.limits;
     let limits: Vec<_> = limits.iter().map(|(name, limit)| (&**name, limit.get())).collect();
-    let expected =
-        [("Charges", 7), ("Default", 40), ("High-volume transactions", 200), ("Object Query", 3)];
+    let expected = [("Default", 40), ("High-volume transactions", 200), ("Object Query", 3)];
     assert_eq!(limits, expected);
 }
 
