@@ -112,6 +112,8 @@ fn pool_state(pool: &PoolSnapshot) -> Value {
         "pool": &*pool.name,
         "entity": pool.entity.as_deref(),
         "ceiling": pool.ceiling,
+        "configured": pool.configured,
+        "observed": pool.observed,
         "capacity": pool.capacity,
         "in_use": pool.in_use,
         "paused_seconds": pool.paused_for.as_secs_f64(),
@@ -131,6 +133,7 @@ fn reading<'a>(tenant: &'a str, pool: &'a PoolSnapshot) -> PoolReading<'a> {
         in_use: pool.in_use.into(),
         capacity: pool.capacity.into(),
         ceiling: pool.ceiling.into(),
+        limit_mismatch: pool.observed.is_some_and(|observed| observed != pool.configured),
         cooldown: pool.paused_for,
         queues: queues.collect(),
     }

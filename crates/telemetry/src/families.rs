@@ -51,6 +51,7 @@ pub(crate) struct Families {
     pub(crate) permits_in_use: IntGaugeVec,
     pub(crate) permits_capacity: IntGaugeVec,
     pub(crate) permits_ceiling: IntGaugeVec,
+    pub(crate) limit_mismatch: IntGaugeVec,
     pub(crate) queued: IntGaugeVec,
     pub(crate) queued_bytes: IntGaugeVec,
     pub(crate) cooldown: GaugeVec,
@@ -176,6 +177,12 @@ impl Families {
                 r,
                 "permits_ceiling",
                 "What Zuora allows, all callers together.",
+                &["tenant", "pool"],
+            ),
+            limit_mismatch: gauges(
+                r,
+                "limit_mismatch",
+                "1 where the limit that Zuora names is another than the configured one.",
                 &["tenant", "pool"],
             ),
             queued: gauges(

@@ -13,7 +13,8 @@ pub struct Readings<'a> {
     pub tokens: Vec<TokenReading<'a>>,
 }
 
-/// A pool of permits. Readings with equal `tenant` and `pool` (several entities) are added up.
+/// A pool of permits. Readings with equal `tenant` and `pool` (several entities) are shown as one: counts are
+/// added up, of the rest the worst is shown.
 #[derive(Clone, Debug)]
 pub struct PoolReading<'a> {
     /// Name of the tenant.
@@ -26,6 +27,8 @@ pub struct PoolReading<'a> {
     pub capacity: u64,
     /// What Zuora allows.
     pub ceiling: u64,
+    /// Whether the limit that Zuora names is another than the configured one.
+    pub limit_mismatch: bool,
     /// Rest of the pause that Zuora asked for; zero when there is none.
     pub cooldown: Duration,
     /// The queue, app by app.
@@ -58,6 +61,7 @@ impl Readings<'_> {
         families.permits_in_use.reset();
         families.permits_capacity.reset();
         families.permits_ceiling.reset();
+        families.limit_mismatch.reset();
         families.queued.reset();
         families.queued_bytes.reset();
         families.cooldown.reset();
@@ -79,6 +83,8 @@ impl PoolReading<'_> {
         families.permits_in_use.with_label_values(&labels).add(signed(self.in_use));
         families.permits_capacity.with_label_values(&labels).add(signed(self.capacity));
         families.permits_ceiling.with_label_values(&labels).add(signed(self.ceiling));
+        let mismatch = families.limit_mismatch.with_label_values(&labels);
+        mismatch.set(mismatch.get().max(self.limit_mismatch.into()));
         let cooldown = families.cooldown.with_label_values(&labels);
         cooldown.set(cooldown.get().max(self.cooldown.as_secs_f64()));
 

@@ -14,7 +14,7 @@ use crate::caller::{ask, eventually, get, look, pool, request, state};
 use crate::running::Running;
 
 /// Every family of the contract that applies, without its prefix.
-const FAMILIES: [&str; 23] = [
+const FAMILIES: [&str; 24] = [
     "requests_total",
     "request_duration_seconds",
     "queue_wait_seconds",
@@ -23,6 +23,7 @@ const FAMILIES: [&str; 23] = [
     "permits_in_use",
     "permits_capacity",
     "permits_ceiling",
+    "limit_mismatch",
     "queued",
     "queued_bytes",
     "permit_seconds_total",
@@ -88,6 +89,7 @@ async fn promtool_accepts_the_metrics_and_they_are_those_of_the_contract() {
         r#"zuora_gateway_retries_abandoned_total{reason="cooldown",tenant="production"} 1"#,
         r#"zuora_gateway_token_refreshes_total{result="ok",tenant="production"} 1"#,
         r#"zuora_gateway_permits_ceiling{pool="Object Query",tenant="production"} 80"#,
+        r#"zuora_gateway_limit_mismatch{pool="Default",tenant="production"} 0"#,
     ];
     for sample in samples {
         assert!(text.contains(sample), "no `{sample}` in\n{text}");
@@ -101,6 +103,26 @@ async fn promtool_accepts_the_metrics_and_they_are_those_of_the_contract() {
     drop(stdin);
     let verdict = promtool.wait_with_output().await.unwrap();
     assert!(verdict.status.success(), "{verdict:?}");
+}
+
+#[tokio::test]
+async fn a_limit_that_zuora_names_otherwise_shows() {
+    let options = Options { limits: vec![("Default".to_owned(), 25)], ..quick() };
+    let (_tenant, running, _directory) = start(options).await;
+    assert_eq!(ask(running.address, get()).await.status, 200);
+
+    let text = look(running.admin, "/metrics").await.text();
+
+    for (pool, mismatch) in [("Default", 1), ("Object Query", 0)] {
+        let sample = format!(
+            r#"zuora_gateway_limit_mismatch{{pool="{pool}",tenant="production"}} {mismatch}"#
+        );
+        assert!(text.contains(&sample), "no `{sample}` in\n{text}");
+    }
+    let state = state(running.admin).await;
+    let shown = pool(&state, "Default");
+    let told = (&shown["configured"], &shown["observed"], &shown["ceiling"]);
+    assert_eq!(told, (&40.into(), &25.into(), &25.into()));
 }
 
 #[tokio::test]

@@ -99,17 +99,18 @@ fn two_handles_of_one_app_count_together() {
 #[test]
 fn gauges_show_the_readings_and_nothing_older() {
     let metrics = metrics();
-    let reading = |capacity, cooldown| PoolReading {
+    let reading = |capacity, cooldown, limit_mismatch| PoolReading {
         tenant: "production",
         pool: "Default",
         in_use: 3,
         capacity,
         ceiling: 40,
+        limit_mismatch,
         cooldown: Duration::from_secs(cooldown),
         queues: vec![QueueReading { app: "batch", requests: 7, bytes: 1024 }],
     };
     let readings = Readings {
-        pools: vec![reading(38, 5), reading(20, 2)],
+        pools: vec![reading(38, 5, true), reading(20, 2, false)],
         tokens: vec![TokenReading {
             tenant: "production",
             expires_in: Some(Duration::from_secs(60)),
@@ -125,6 +126,7 @@ fn gauges_show_the_readings_and_nothing_older() {
         check(&text, &format!("permits_in_use{{{pool}}} 6"));
         check(&text, &format!("permits_capacity{{{pool}}} 58"));
         check(&text, &format!("permits_ceiling{{{pool}}} 80"));
+        check(&text, &format!("limit_mismatch{{{pool}}} 1"));
         check(&text, &format!("cooldown_seconds{{{pool}}} 5"));
         check(&text, &format!(r#"queued{{app="batch",{pool}}} 14"#));
         check(&text, &format!(r#"queued_bytes{{app="batch",{pool}}} 2048"#));
