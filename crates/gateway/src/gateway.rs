@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use admission::Admission;
 use config::Config;
-use proxy::{Proxy, TlsError};
+use proxy::{LONGEST_WORK, Proxy, TlsError};
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::wiring::{self, Parts};
@@ -98,21 +98,24 @@ impl Gateway {
     }
 
     /// Ends it without losing a call: not ready any more, no new connections, open calls end as they would. After
-    /// `patience` those that still wait for a turn are sent away, and what is at Zuora gets the rest of its time.
-    /// Returns whether everything ended by itself.
+    /// `patience` those that still wait for their turn are sent away, and those at Zuora get as long as Zuora may take.
+    /// Returns whether everything ended by itself; what did not is cut off with the process.
     pub async fn stop(self, patience: Duration) -> bool {
         self.admin.draining();
         self.stop.cancel();
         let mut serving = self.serving;
-        let ended = timeout(patience, &mut serving).await.is_ok();
+        let mut ended = timeout(patience, &mut serving).await.is_ok();
+        self.proxy.send_away();
+        let last = Instant::now() + LONGEST_WORK;
         if !ended {
             tracing::warn!(
                 "calls are still open after {}s: those that wait are sent away",
                 patience.as_secs()
             );
+            ended = timeout_at(last, &mut serving).await.is_ok();
         }
-        let drained = self.proxy.drain(patience).await;
-        if !drained {
+        let drained = timeout_at(last, self.proxy.drained()).await.is_ok();
+        if !(ended && drained) {
             tracing::error!("some calls at Zuora were cut off: their outcome is unknown");
         }
         serving.abort();

@@ -1,17 +1,24 @@
 //! Bodies on their way through: whole in memory, or flowing with a bounded buffer.
 
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use admission::Kept;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 use crate::call::Call;
 use crate::outbound::BODY_PATIENCE;
+use crate::progress::Progress;
 use crate::pump::Pumped;
 use crate::received::Received;
 use crate::request::LONGEST_BODY;
+
+/// How long an upload may take in all: it holds a permit. The longest body at 2.3 MB a second.
+const LONGEST_UPLOAD: Duration = Duration::from_secs(15 * 60);
 
 /// What a caller receives. Ends the call it belongs to when it is dropped: at its last byte, or when
 /// the caller leaves.
@@ -21,7 +28,6 @@ pub struct Body {
     call: Option<Box<Call>>,
 }
 
-#[derive(Debug)]
 enum Content {
     Whole(Option<Bytes>),
     Flowing(Pumped),
@@ -42,7 +48,10 @@ impl Body {
     }
 
     /// Keeps the call open until this body ends.
-    pub(crate) fn of(mut self, call: Box<Call>) -> Self {
+    pub(crate) fn of(mut self, mut call: Box<Call>) -> Self {
+        if call.is_head() || http_body::Body::is_end_stream(&self) {
+            call.completed();
+        }
         self.call = Some(call);
         self
     }
@@ -60,10 +69,15 @@ impl http_body::Body for Body {
             Content::Whole(bytes) => bytes.take().map(Ok),
             Content::Flowing(pumped) => ready!(pumped.poll_next(cx)),
         };
-        if let (Some(call), Some(next)) = (&mut self.call, &next) {
-            match next {
-                Ok(bytes) => call.sent(bytes.len()),
-                Err(Broken) => call.broke(),
+        let is_whole = matches!(self.content, Content::Whole(_));
+        if let Some(call) = &mut self.call {
+            match &next {
+                Some(Ok(bytes)) => call.sent(bytes.len()),
+                Some(Err(Broken)) => {}
+                None => call.completed(),
+            }
+            if is_whole {
+                call.completed();
             }
         }
         Poll::Ready(next.map(|bytes| bytes.map(Frame::data)))
@@ -81,21 +95,34 @@ impl http_body::Body for Body {
     }
 }
 
-/// What Zuora receives: a body that is kept, so that it can be sent again, or one that flows through once.
+/// What Zuora receives.
 #[derive(Debug)]
-pub(crate) enum Upload {
+pub(crate) struct Upload {
+    content: UploadContent,
+    progress: Arc<Progress>,
+}
+
+/// A body that is kept, so that it can be sent again, or one that flows through once.
+pub(crate) enum UploadContent {
     Kept(Option<Bytes>),
     Flowing(Box<Flow>),
 }
 
 /// A body too long to keep: what was read of it already, then the rest as it arrives.
-#[derive(Debug)]
 pub(crate) struct Flow {
     first: Option<Bytes>,
+    /// Counts `first` as long as it is here.
+    counted: Option<Kept>,
     rest: Received,
     /// How many bytes may still come.
     room: u64,
-    /// Ends an upload whose caller has stopped sending: it holds a permit.
+    patience: Option<Patience>,
+}
+
+/// With a caller that uploads: it holds a permit, so it must go on, and come to an end. Begins when somebody waits for
+/// its bytes, which may be long after it was told to wait itself.
+struct Patience {
+    ends: Instant,
     silence: Pin<Box<Sleep>>,
 }
 
@@ -110,11 +137,18 @@ pub(crate) enum UploadError {
     TooLong,
 }
 
+impl Upload {
+    pub(crate) fn new(content: UploadContent, progress: Arc<Progress>) -> Self {
+        Self { content, progress }
+    }
+}
+
 impl Flow {
-    pub(crate) fn new(first: Bytes, rest: Received) -> Self {
+    /// `first`, counted by `counted`, and then `rest`.
+    pub(crate) fn new(first: Bytes, counted: Option<Kept>, rest: Received) -> Self {
         let room = LONGEST_BODY.saturating_sub(len(&first));
-        let silence = Box::pin(sleep(BODY_PATIENCE));
-        Self { first: Some(first).filter(|bytes| !bytes.is_empty()), rest, room, silence }
+        let first = Some(first).filter(|bytes| !bytes.is_empty());
+        Self { first, counted, rest, room, patience: None }
     }
 
     fn poll_frame(
@@ -122,14 +156,16 @@ impl Flow {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         if let Some(first) = self.first.take() {
+            self.counted = None;
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
+        let patience = self.patience.get_or_insert_with(Patience::begin);
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.rest).poll_frame(cx) else {
-                ready!(self.silence.as_mut().poll(cx));
+                ready!(patience.silence.as_mut().poll(cx));
                 return Poll::Ready(Some(Err(UploadError::Silent)));
             };
-            self.silence.as_mut().reset(Instant::now() + BODY_PATIENCE);
+            patience.go_on();
             // Trailers end here: RFC 9110 6.5.1 lets an intermediary discard them, and Zuora defines none.
             let data = match frame {
                 Some(Ok(frame)) if frame.is_data() => frame,
@@ -146,6 +182,18 @@ impl Flow {
     }
 }
 
+impl Patience {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { ends: now + LONGEST_UPLOAD, silence: Box::pin(sleep_until(now + BODY_PATIENCE)) }
+    }
+
+    fn go_on(&mut self) {
+        let next = (Instant::now() + BODY_PATIENCE).min(self.ends);
+        self.silence.as_mut().reset(next);
+    }
+}
+
 impl http_body::Body for Upload {
     type Data = Bytes;
     type Error = UploadError;
@@ -154,31 +202,56 @@ impl http_body::Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        match &mut *self {
-            Self::Kept(bytes) => Poll::Ready(bytes.take().map(Frame::data).map(Ok)),
-            Self::Flowing(flow) => flow.poll_frame(cx),
-        }
+        let frame = match &mut self.content {
+            UploadContent::Kept(bytes) => bytes.take().map(Frame::data).map(Ok),
+            UploadContent::Flowing(flow) => ready!(flow.poll_frame(cx)),
+        };
+        self.progress.sent();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Kept(bytes) => bytes.is_none(),
-            Self::Flowing(flow) => flow.first.is_none() && flow.rest.is_end_stream(),
+        match &self.content {
+            UploadContent::Kept(bytes) => bytes.is_none(),
+            UploadContent::Flowing(flow) => flow.first.is_none() && flow.rest.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Kept(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, len)),
-            Self::Flowing(flow) => {
+        match &self.content {
+            UploadContent::Kept(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, len)),
+            UploadContent::Flowing(flow) => {
                 let first = flow.first.as_ref().map_or(0, len);
-                flow.rest
-                    .size_hint()
-                    .exact()
-                    .map(|rest| SizeHint::with_exact(first + rest))
-                    .unwrap_or_default()
+                let rest = flow.rest.size_hint().exact();
+                rest.map(|rest| SizeHint::with_exact(first + rest)).unwrap_or_default()
             }
         }
+    }
+}
+
+// Bodies may hold customers' data, and tokens: what is printed of them is their length.
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, len)),
+            Self::Flowing(_) => f.write_str("Flowing"),
+        }
+    }
+}
+
+impl fmt::Debug for UploadContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept(bytes) => write!(f, "Kept({} bytes)", bytes.as_ref().map_or(0, len)),
+            Self::Flowing(flow) => flow.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Flow({} bytes, and the rest)", self.first.as_ref().map_or(0, len))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is known of one call, from its first byte to its last, and the one place where that is told.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::HeaderValue;
@@ -9,8 +10,9 @@ use telemetry::{AppMetrics, Source, Verdict};
 use tokio::time::{Duration, Instant};
 use zuora::{Operation, TrackId};
 
+use crate::error::Error;
 use crate::headers;
-use crate::route::Route;
+use crate::route::{App, Route};
 
 /// The status in logs and metrics of a call whose caller left before it was answered; nginx's word for it.
 const CALLER_LEFT: u16 = 499;
@@ -20,18 +22,22 @@ const CALLER_LEFT: u16 = 499;
 pub(crate) struct Call {
     pub(crate) started: Instant,
     pub(crate) track_id: Option<TrackId>,
+    peer: Option<IpAddr>,
     method: Method,
     target: Option<PathAndQuery>,
-    /// Who called, and what for, once that is known.
+    /// Who called, once that is known.
+    pub(crate) app: Option<Arc<App>>,
+    /// Where it goes, once that is known.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) operation: Option<&'static Operation>,
     /// Counts the call as long as nobody is known to have made it.
     stranger: AppMetrics,
 
-    pub(crate) queue: Duration,
-    pub(crate) waited_for: Option<&'static str>,
-    pub(crate) token: Duration,
-    pub(crate) upstream: Duration,
+    /// What it is doing now, and since when; `None` while the gateway itself is at work.
+    phase: Option<(Phase, Instant)>,
+    /// How long it did each, in the order of [`Phase`].
+    spent: [Duration; Phase::COUNT],
+    waited_for: Option<&'static str>,
     pub(crate) attempts: u32,
     /// Whether an attempt was repeated with a fresh token.
     pub(crate) reauthenticated: bool,
@@ -40,7 +46,19 @@ pub(crate) struct Call {
 
     answered: Option<Answered>,
     bytes: u64,
-    broke: bool,
+    complete: bool,
+}
+
+/// Where the time of a call goes, other than into the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Queue,
+    Token,
+    Upstream,
+}
+
+impl Phase {
+    const COUNT: usize = 3;
 }
 
 #[derive(Debug)]
@@ -48,30 +66,36 @@ struct Answered {
     status: StatusCode,
     source: Source,
     error: Option<&'static str>,
+    cause: Option<String>,
     zuora_request_id: Option<HeaderValue>,
     overhead: Duration,
 }
 
 impl Call {
-    pub(crate) fn begin<B>(request: &Request<B>, stranger: AppMetrics) -> Self {
+    pub(crate) fn begin<B>(
+        request: &Request<B>,
+        peer: Option<IpAddr>,
+        stranger: AppMetrics,
+    ) -> Self {
         Self {
             started: Instant::now(),
             track_id: None,
+            peer,
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
+            app: None,
             route: None,
             operation: None,
             stranger,
-            queue: Duration::ZERO,
+            phase: None,
+            spent: [Duration::ZERO; Phase::COUNT],
             waited_for: None,
-            token: Duration::ZERO,
-            upstream: Duration::ZERO,
             attempts: 0,
             reauthenticated: false,
             repeats: None,
             answered: None,
             bytes: 0,
-            broke: false,
+            complete: false,
         }
     }
 
@@ -80,17 +104,34 @@ impl Call {
         self.track_id.get_or_insert_with(|| TrackId::mint("gateway"))
     }
 
+    /// Begins a phase. It ends with [`Self::leave`], or with the call if its caller leaves.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        self.phase = Some((phase, Instant::now()));
+    }
+
+    /// Ends the phase, and says how long it was.
+    pub(crate) fn leave(&mut self) -> Duration {
+        let Some((phase, since)) = self.phase.take() else { return Duration::ZERO };
+        let took = since.elapsed();
+        self.spent[phase as usize] += took;
+        took
+    }
+
+    fn spent(&self, phase: Phase) -> Duration {
+        self.spent[phase as usize]
+    }
+
     /// Notes that the call waited for `reason`; the first reason is the one that is told.
     pub(crate) fn waited(&mut self, reason: &'static str) {
         self.waited_for.get_or_insert(reason);
     }
 
     /// Notes the answer, and writes on it what the caller may want to know about its way.
-    pub(crate) fn answer<B>(&mut self, response: &mut Response<B>, error: Option<&'static str>) {
+    pub(crate) fn answer<B>(&mut self, response: &mut Response<B>, error: Option<&Error>) {
         let status = response.status();
         let fields = response.headers_mut();
         let elapsed = self.started.elapsed();
-        let overhead = elapsed.saturating_sub(self.queue + self.token + self.upstream);
+        let overhead = elapsed.saturating_sub(self.spent.iter().sum());
 
         fields.insert(headers::TRACK_ID, self.track_id().to_header_value());
         fields.append(headers::SERVER_TIMING, self.server_timing(overhead));
@@ -103,16 +144,18 @@ impl Call {
         let source =
             if error.is_some() || self.attempts == 0 { Source::Gateway } else { Source::Zuora };
         let zuora_request_id = fields.get(headers::REQUEST_ID).cloned();
-        self.answered = Some(Answered { status, source, error, zuora_request_id, overhead });
+        let cause = error.and_then(Error::cause);
+        let error = error.map(Error::reason);
+        self.answered = Some(Answered { status, source, error, cause, zuora_request_id, overhead });
     }
 
     /// `Server-Timing` (W3C): where the time went, in milliseconds.
     fn server_timing(&self, overhead: Duration) -> HeaderValue {
         let mut text = String::with_capacity(80);
         let parts = [
-            ("queue", self.queue),
-            ("token", self.token),
-            ("upstream", self.upstream),
+            ("queue", self.spent(Phase::Queue)),
+            ("token", self.spent(Phase::Token)),
+            ("upstream", self.spent(Phase::Upstream)),
             ("gateway", overhead),
         ];
         for (name, part) in parts {
@@ -129,13 +172,18 @@ impl Call {
         self.bytes += bytes as u64;
     }
 
-    /// Notes that the answer broke off behind its head, when only the log can still tell.
-    pub(crate) fn broke(&mut self) {
-        self.broke = true;
+    /// Notes that all of the answer has been taken. Until then it counts as cut off, by whomever.
+    pub(crate) fn completed(&mut self) {
+        self.complete = true;
+    }
+
+    /// Whether the answer has a head only, whatever its body.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
     }
 
     fn count(&self) {
-        let metrics = self.route.as_ref().map_or(&self.stranger, |route| &route.app.metrics);
+        let metrics = self.app.as_ref().map_or(&self.stranger, |app| &app.metrics);
         let operation = self.operation.map_or("other", |operation| operation.id);
         let (status, source) = match &self.answered {
             Some(answered) => (answered.status.as_u16(), answered.source),
@@ -146,7 +194,7 @@ impl Call {
         let Some(route) = &self.route else { return };
         let pool = route.pool_metrics();
         pool.finished(self.started.elapsed());
-        pool.waited(self.queue);
+        pool.waited(self.spent(Phase::Queue));
         if self.repeats.is_some() {
             // It waited for another attempt, and none came: turned away, or its caller left.
             let why = self.answered.as_ref().and_then(|answered| answered.error);
@@ -158,40 +206,43 @@ impl Call {
     }
 
     fn log(&self) {
-        let (app, tenant, pool) = match &self.route {
-            Some(route) => (&*route.app.name, &*route.tenant.name, route.limit_type.name()),
-            None => ("", "", ""),
+        let (app, tenant) = match &self.app {
+            Some(app) => (&*app.name, &*app.tenant.name),
+            None => ("", ""),
         };
         let answered = self.answered.as_ref();
         let status = answered.map_or(CALLER_LEFT, |answered| answered.status.as_u16());
         tracing::info!(
             target: "access",
             track_id = self.track_id.as_ref().map_or("", TrackId::as_str),
+            peer = self.peer.map(tracing::field::display),
             app,
             tenant,
             method = self.method.as_str(),
             // Without the query: it may hold what must not be printed.
             path = self.target.as_ref().map_or("", PathAndQuery::path),
             operation = self.operation.map_or("other", |operation| operation.id),
-            pool,
+            pool = self.route.as_ref().map(|route| route.limit_type.name()),
             status,
             source = answered.map_or("gateway", |answered| answered.source.as_str()),
             error = answered.and_then(|answered| answered.error),
+            cause = answered.and_then(|answered| answered.cause.as_deref()),
             zuora_request_id = answered.and_then(|answered| request_id(answered.zuora_request_id.as_ref())),
             attempts = self.attempts,
             waited_for = self.waited_for,
-            queue_us = micros(self.queue),
-            token_us = micros(self.token),
-            upstream_us = micros(self.upstream),
+            queue_us = micros(self.spent(Phase::Queue)),
+            token_us = micros(self.spent(Phase::Token)),
+            upstream_us = micros(self.spent(Phase::Upstream)),
             total_us = micros(self.started.elapsed()),
             bytes = self.bytes,
-            complete = answered.is_some() && !self.broke,
+            complete = self.complete,
         );
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
+        self.leave();
         self.count();
         if tracing::enabled!(target: "access", tracing::Level::INFO) {
             self.log();

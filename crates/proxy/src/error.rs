@@ -24,7 +24,7 @@ pub(crate) enum Error {
     TooLarge,
     #[error("no such path here: Zuora's API is everything outside `/_gateway/`")]
     NotFound,
-    #[error("turned away before reaching Zuora: {0}")]
+    #[error("turned away: {0}")]
     Shed(#[from] Shed),
     #[error("no valid Zuora token could be had")]
     TokenUnavailable(#[from] TokenUnavailable),
@@ -78,6 +78,17 @@ impl Error {
             Self::Broke(_) => "upstream-broke",
             Self::Draining => "draining",
             Self::Panicked => "panicked",
+        }
+    }
+
+    /// What lies behind it, for the log; the caller gets our words for it.
+    pub(crate) fn cause(&self) -> Option<String> {
+        match self {
+            Self::Unauthenticated(stranger) => Some(stranger.reason().to_owned()),
+            Self::Unreachable(_) | Self::Broke(_) | Self::TokenUnavailable(_) => {
+                std::error::Error::source(self).map(chain)
+            }
+            _ => None,
         }
     }
 

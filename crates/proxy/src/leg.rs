@@ -7,7 +7,6 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
@@ -27,19 +26,19 @@ use zuora::{RefusalKind, TrackId, Verdict};
 use crate::body::Upload;
 use crate::error::{BoxError, upload_error};
 use crate::outbound::Gathered;
+use crate::progress::Progress;
 use crate::pump::Pump;
 use crate::route::Route;
 use crate::upstream::SendError;
 
-/// How long Zuora may work on a call, with a margin: it gives up after 120 seconds (Zuora: rate limits guide). A permit
-/// stays out as long, though the caller may be told earlier that the answer takes too long.
-const LONGEST_WORK: Duration = Duration::from_secs(125);
+/// How long Zuora may work on a call, with a margin: it gives up after 120 seconds (Zuora: requests and responses
+/// guide). A permit stays out as long, though the caller may be told earlier that the answer takes too long.
+pub const LONGEST_WORK: Duration = Duration::from_secs(125);
 
 /// An attempt on its way to Zuora. Resolves once its answer is understood. Dropped earlier, it goes on by itself.
 pub(crate) struct Leg {
     running: Option<Running>,
     then: Option<Afterlife>,
-    has_begun: Arc<AtomicBool>,
 }
 
 type Running = Pin<Box<dyn Future<Output = Result<Box<Answer>, Failure>> + Send>>;
@@ -51,6 +50,8 @@ pub(crate) struct Attempt {
     /// Which token it carries.
     pub(crate) token: u64,
     pub(crate) route: Arc<Route>,
+    /// Shared with the request's body, which notes it.
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// What an attempt holds until Zuora is done: its permit, and its place among the live legs.
@@ -61,14 +62,11 @@ pub(crate) struct Claim {
     _live: Live,
     since: Instant,
     route: Arc<Route>,
-    /// Whether Zuora has begun to answer.
-    has_begun: Arc<AtomicBool>,
 }
 
 impl Claim {
     pub(crate) fn new(permit: Permit, live: Live, route: Arc<Route>) -> Self {
-        let has_begun = Arc::default();
-        Self { permit: Some(permit), _live: live, since: Instant::now(), route, has_begun }
+        Self { permit: Some(permit), _live: live, since: Instant::now(), route }
     }
 }
 
@@ -84,6 +82,7 @@ pub(crate) struct Afterlife {
     pub(crate) track_id: TrackId,
     pub(crate) is_write: bool,
     pub(crate) patience: Duration,
+    pub(crate) progress: Arc<Progress>,
 }
 
 /// Zuora's answer, understood.
@@ -122,18 +121,17 @@ pub(crate) enum Failure {
 
 impl Leg {
     pub(crate) fn start(attempt: Attempt, then: Afterlife) -> Self {
-        let has_begun = Arc::clone(&attempt.claim.has_begun);
-        Self { running: Some(Box::pin(attempt.run())), then: Some(then), has_begun }
+        Self { running: Some(Box::pin(attempt.run())), then: Some(then) }
     }
 
-    /// The answer, if it begins within `patience`. Otherwise the leg goes on by itself: Zuora still works on the call,
-    /// so its permit stays out.
-    pub(crate) async fn within(mut self, patience: Duration) -> Result<Box<Answer>, Failure> {
-        match timeout(patience, &mut self).await {
-            Ok(answer) => answer,
-            Err(_) if self.has_begun.load(Ordering::Relaxed) => self.await,
-            Err(_) => Err(Failure::Timeout(patience)),
-        }
+    /// The answer, if it begins within `patience` of the last byte that left. Otherwise the leg goes on by itself:
+    /// Zuora still works on the call, so its permit stays out.
+    pub(crate) async fn within(
+        mut self,
+        patience: Duration,
+        progress: &Progress,
+    ) -> Result<Box<Answer>, Failure> {
+        progress.within(patience, &mut self).await.unwrap_or(Err(Failure::Timeout(patience)))
     }
 }
 
@@ -167,38 +165,48 @@ impl Afterlife {
     /// Waits for the answer that nobody else waits for any more, and tells the log how it went.
     async fn see_through(self, running: Running) {
         let track_id = self.track_id.as_str();
-        match running.await {
-            Ok(answer) => {
+        // Zuora gives up before this, so what is dropped then is over.
+        match self.progress.within(LONGEST_WORK.max(self.patience), running).await {
+            Some(Ok(answer)) => {
                 let status = answer.head.status.as_u16();
-                tracing::info!(track_id, status, "Zuora answered a call whose caller had left");
-                if let Content::Begun { rest, claim, .. } = answer.content {
-                    // For a read the connection is closed instead, which frees the permit at once.
-                    if self.is_write {
-                        let pump = Pump {
-                            incoming: rest,
-                            patience: self.patience,
-                            to_the_end: true,
-                            held: claim,
-                        };
-                        // Nobody reads: the pump must know, or it waits for room in a buffer that nobody empties.
-                        let (unread, pumping) = pump.start(Bytes::new());
-                        drop(unread);
-                        pumping.await;
-                    }
-                }
+                tracing::info!(
+                    track_id,
+                    status,
+                    "Zuora answered a call that nobody waits for any more"
+                );
+                self.finish(answer.content).await;
             }
-            Err(failure) => {
-                tracing::warn!(track_id, %failure, "an attempt failed whose caller had left");
+            Some(Err(failure)) => {
+                tracing::warn!(track_id, %failure, "a call that nobody waits for any more failed");
             }
+            None => tracing::warn!(
+                track_id,
+                "Zuora never answered a call that nobody waits for any more"
+            ),
         }
+    }
+
+    /// Reads a write's answer to its end. For a read the connection is closed instead, which frees the permit at once.
+    async fn finish(self, content: Content) {
+        let Content::Begun { rest, claim, .. } = content else { return };
+        if !self.is_write {
+            drop(rest);
+            drop(claim);
+            return;
+        }
+        let pump = Pump { incoming: rest, patience: self.patience, to_the_end: true, held: claim };
+        // Nobody reads: the pump must know, or it waits for room in a buffer that nobody empties.
+        let (unread, pumping) = pump.start(Bytes::new());
+        drop(unread);
+        pumping.await;
     }
 }
 
 impl Attempt {
     async fn run(self) -> Result<Box<Answer>, Failure> {
         let sent = Instant::now();
-        let Self { request, claim, token, route } = self;
-        let outcome = exchange(&route, request, claim).await;
+        let Self { request, claim, token, route, progress } = self;
+        let outcome = exchange(&route, request, claim, &progress).await;
         let took = sent.elapsed();
         match outcome {
             Ok(Exchanged { head, content, claim }) => {
@@ -230,17 +238,15 @@ async fn exchange(
     route: &Route,
     request: Request<Upload>,
     claim: Claim,
+    progress: &Progress,
 ) -> Result<Exchanged, Failure> {
-    let patience = LONGEST_WORK.max(route.tenant.response_timeout);
-    let answer = timeout(patience, route.tenant.upstream.send(request)).await;
-    let response = match answer {
-        Ok(Ok(response)) => response,
-        Ok(Err(SendError::Unreachable(cause))) => return Err(Failure::Unreachable(cause)),
-        Ok(Err(SendError::NotSent(cause))) => return Err(Failure::NotSent(cause, claim.ticket())),
-        Ok(Err(SendError::Broke(cause))) => return Err(Failure::Broke(cause.into())),
-        Err(_) => return Err(Failure::Timeout(patience)),
+    let response = match route.tenant.upstream.send(request).await {
+        Ok(response) => response,
+        Err(SendError::Unreachable(cause)) => return Err(Failure::Unreachable(cause)),
+        Err(SendError::NotSent(cause)) => return Err(Failure::NotSent(cause, claim.ticket())),
+        Err(SendError::Broke(cause)) => return Err(Failure::Broke(cause.into())),
     };
-    claim.has_begun.store(true, Ordering::Relaxed);
+    progress.answered();
     let (head, body) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Failure::Broke("it switched protocols, which nobody had asked for".into()));
@@ -297,6 +303,8 @@ fn judge(
         Verdict::Unauthenticated => {
             metrics.attempt(Label::Unauthenticated, took);
             route.tenant.tokens.rejected(token);
+            // Zuora did not begin: while another token is fetched, the permit serves somebody else.
+            claim.permit = None;
         }
         Verdict::Refused(refusal) => {
             let until = Instant::now() + refusal.wait;

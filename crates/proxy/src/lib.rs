@@ -13,6 +13,7 @@ mod headers;
 mod leg;
 mod local;
 mod outbound;
+mod progress;
 mod proxy;
 mod pump;
 mod received;
@@ -27,6 +28,7 @@ mod upstream;
 mod tests;
 
 pub use body::{Body, Broken};
+pub use leg::LONGEST_WORK;
 pub use proxy::Proxy;
 pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
 pub use server::Server;

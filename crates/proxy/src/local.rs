@@ -4,12 +4,14 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use tokio::time::timeout;
+use zuora::Operation;
 
 use crate::body::Body;
+use crate::call::Call;
 use crate::error::Error;
 use crate::headers;
 use crate::outbound::BODY_PATIENCE;
@@ -38,14 +40,17 @@ pub(crate) enum Local {
 
 impl Local {
     /// Which request of ours this is; `None` if it is for Zuora.
-    pub(crate) fn find<B>(request: &Request<B>) -> Option<Self> {
+    ///
+    /// The operation decides about tokens, as it is known by every spelling of its path: with another one, the app's
+    /// secret would go to Zuora.
+    pub(crate) fn find<B>(request: &Request<B>, operation: Option<&Operation>) -> Option<Self> {
         if headers::max_forwards(request.method(), request.headers()) == Some(0) {
             return Some(Self::Options);
         }
-        let path = request.uri().path();
-        if path == "/oauth/token" {
-            return (request.method() == Method::POST).then_some(Self::Token);
+        if operation.is_some_and(|operation| operation.path == "/oauth/token") {
+            return Some(Self::Token);
         }
+        let path = request.uri().path();
         if !path.starts_with(OWN_PATHS) {
             return None;
         }
@@ -62,10 +67,11 @@ impl Proxy {
         &self,
         local: Local,
         request: Request<Received>,
+        call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         match local {
-            Local::Token => self.grant_token(request).await,
-            Local::WhoAmI => self.whoami(request.headers()),
+            Local::Token => self.grant_token(request, call).await,
+            Local::WhoAmI => self.whoami(&request, call),
             Local::Options => {
                 let mut response = Response::new(Body::whole(Bytes::new()));
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -78,31 +84,42 @@ impl Proxy {
         }
     }
 
-    async fn grant_token(&self, request: Request<Received>) -> Result<Response<Body>, Error> {
+    async fn grant_token(
+        &self,
+        request: Request<Received>,
+        call: &mut Call,
+    ) -> Result<Response<Body>, Error> {
         let (head, body) = request.into_parts();
         let form = timeout(BODY_PATIENCE, Limited::new(body, LONGEST_FORM).collect()).await;
         let form = form.map_err(|_| BadRequest::SlowBody)?.map_err(|cause| {
             if cause.is::<LengthLimitError>() { Error::TooLarge } else { BadRequest::Body.into() }
         })?;
-        let mut response =
-            match self.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now()) {
-                Ok(token) => json_response(StatusCode::OK, token.to_json()),
-                Err(error) => {
-                    tracing::info!(%error, "an app got no token");
-                    let mut response = json_response(error.status(), error.to_json());
-                    if let Some(schemes) = error.www_authenticate() {
-                        response.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
-                    }
-                    response
+        let granted = self.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now());
+        let mut response = match granted {
+            Ok(token) => {
+                self.known(token.app(), call);
+                json_response(StatusCode::OK, token.to_json())
+            }
+            Err(error) => {
+                let track_id = call.track_id().as_str();
+                tracing::info!(track_id, %error, "an app got no token");
+                let mut response = json_response(error.status(), error.to_json());
+                let is_stranger = error.status() == StatusCode::UNAUTHORIZED;
+                let reason = if is_stranger { "unauthenticated" } else { "bad-request" };
+                response.headers_mut().insert(headers::ERROR, HeaderValue::from_static(reason));
+                if let Some(schemes) = error.www_authenticate() {
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
                 }
-            };
+                response
+            }
+        };
         // RFC 6749 5.1: a token must not be cached.
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }
 
-    fn whoami(&self, headers: &HeaderMap) -> Result<Response<Body>, Error> {
-        let app = self.app(headers)?;
+    fn whoami<B>(&self, request: &Request<B>, call: &mut Call) -> Result<Response<Body>, Error> {
+        let app = self.identify(request, call)?;
         let entities: Vec<_> =
             app.tenant.entities.iter().filter_map(|entity| entity.id.as_deref()).collect();
         let answer = json!({

@@ -1,5 +1,6 @@
 //! What is sent to Zuora: the caller's request without what was meant for us, as often as it may be sent.
 
+use std::fmt;
 use std::sync::Arc;
 
 use admission::{Admission, AppId, Kept, PoolId};
@@ -11,8 +12,9 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Duration, timeout};
 
-use crate::body::{Flow, Upload};
+use crate::body::{Flow, Upload, UploadContent};
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::received::Received;
 use crate::request::{BadRequest, LONGEST_BODY};
 
@@ -29,10 +31,18 @@ pub(crate) struct Outbound {
 }
 
 /// A request body, and whether it can be sent again.
-#[derive(Debug)]
 pub(crate) enum Payload {
     Kept { bytes: Bytes, _counted: Option<Kept> },
     Once(Option<Box<Flow>>),
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept { bytes, .. } => write!(f, "Kept({} bytes)", bytes.len()),
+            Self::Once(flow) => f.debug_tuple("Once").field(flow).finish(),
+        }
+    }
 }
 
 impl Outbound {
@@ -57,14 +67,20 @@ impl Outbound {
     }
 
     /// The next attempt. A body that flows goes with the first one.
-    pub(crate) fn attempt(&mut self, authorization: HeaderValue) -> Request<Upload> {
-        let upload = match &mut self.payload {
+    pub(crate) fn attempt(
+        &mut self,
+        authorization: HeaderValue,
+        progress: Arc<Progress>,
+    ) -> Request<Upload> {
+        let content = match &mut self.payload {
             Payload::Kept { bytes, .. } => {
-                Upload::Kept(Some(bytes.clone()).filter(|bytes| !bytes.is_empty()))
+                UploadContent::Kept(Some(bytes.clone()).filter(|bytes| !bytes.is_empty()))
             }
-            Payload::Once(flow) => flow.take().map_or(Upload::Kept(None), Upload::Flowing),
+            Payload::Once(flow) => {
+                flow.take().map_or(UploadContent::Kept(None), UploadContent::Flowing)
+            }
         };
-        let mut request = Request::new(upload);
+        let mut request = Request::new(Upload::new(content, progress));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -96,7 +112,7 @@ impl Keeper<'_> {
             return Err(Error::TooLarge);
         }
         if announced > self.longest {
-            return Ok(Payload::Once(Some(Box::new(Flow::new(Bytes::new(), body)))));
+            return Ok(Payload::Once(Some(Box::new(Flow::new(Bytes::new(), None, body)))));
         }
 
         let mut counted = self.admission.keep(self.pool, self.app, announced)?;
@@ -106,7 +122,11 @@ impl Keeper<'_> {
             counted.grow(beyond.saturating_sub(gathered.len().max(announced)))?;
             gathered.push(chunk);
             if beyond > self.longest {
-                return Ok(Payload::Once(Some(Box::new(Flow::new(gathered.into_bytes(), body)))));
+                return Ok(Payload::Once(Some(Box::new(Flow::new(
+                    gathered.into_bytes(),
+                    Some(counted),
+                    body,
+                )))));
             }
         }
         Ok(Payload::Kept { bytes: gathered.into_bytes(), _counted: Some(counted) })

@@ -1,5 +1,6 @@
 //! The road of a request.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,18 +12,19 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
 use hyper::body::Incoming;
 use telemetry::{AppMetrics, Metrics, Verdict as Label};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zuora::{LimitType, Target, TrackId, Verdict};
 
 use crate::body::Body;
-use crate::call::Call;
-use crate::error::{Error, chain, upload_error};
+use crate::call::{Call, Phase};
+use crate::error::{Error, upload_error};
 use crate::headers;
 use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, Leg};
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound};
+use crate::progress::Progress;
 use crate::received::Received;
 use crate::relay::relay;
 use crate::request::{self, BadRequest, accept};
@@ -63,11 +65,11 @@ impl Proxy {
         })
     }
 
-    /// Answers every request: with Zuora's response, or with our own. Dropping the future means that the caller has
+    /// Answers every request, from whoever sits at `peer`: with Zuora's response, or with our own. Dropping the future means that the caller has
     /// left: a call that waits leaves the queue at once, one that was sent is seen through without its caller.
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
         let version = request.version();
-        let mut call = Box::new(Call::begin(&request, self.stranger.clone()));
+        let mut call = Box::new(Call::begin(&request, peer, self.stranger.clone()));
         let request = Received::of(request);
         let is_unread = request.body().ends_connection();
 
@@ -92,10 +94,12 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         accept(&request)?;
-        if let Some(local) = Local::find(&request) {
-            return Box::pin(self.answer_local(local, request)).await;
+        call.operation = zuora::classify(request.method(), request.uri().path());
+        if let Some(local) = Local::find(&request, call.operation) {
+            return Box::pin(self.answer_local(local, request, call)).await;
         }
         let app = self.identify(&request, call)?;
+        call.track_id = Some(track_id(&app, request.headers())?);
         authorize(&app, &request)?;
         let route = classify(app, &request, call)?;
         let deadline = call.started + route.app.queue_timeout;
@@ -115,16 +119,21 @@ impl Proxy {
         }
     }
 
-    fn identify(&self, request: &Request<Received>, call: &mut Call) -> Result<Arc<App>, Error> {
-        let app = Arc::clone(self.app(request.headers())?);
-        call.track_id = Some(track_id(&app, request.headers())?);
-        Ok(app)
+    /// Which app is this? By its own credential, never by what anybody can write.
+    pub(crate) fn identify<B>(
+        &self,
+        request: &Request<B>,
+        call: &mut Call,
+    ) -> Result<Arc<App>, Error> {
+        let index = self.doors.identify(request.headers(), SystemTime::now())?;
+        Ok(self.known(index, call))
     }
 
-    /// The app whose credential these headers carry.
-    pub(crate) fn app(&self, headers: &HeaderMap) -> Result<&Arc<App>, Error> {
-        let index = self.doors.identify(headers, SystemTime::now())?;
-        Ok(self.apps.get(index).expect("every credential belongs to an app"))
+    /// The app at this place in the list of credentials; from now on the call is its.
+    pub(crate) fn known(&self, index: usize, call: &mut Call) -> Arc<App> {
+        let app = self.apps.get(index).expect("every credential belongs to an app");
+        call.app = Some(Arc::clone(app));
+        Arc::clone(app)
     }
 
     /// Waits for the call's turn.
@@ -135,14 +144,14 @@ impl Proxy {
         deadline: Instant,
         call: &mut Call,
     ) -> Result<Permit, Error> {
-        let began = Instant::now();
+        call.enter(Phase::Queue);
         let ask = Ask { pool: route.pool, app: route.app.id, deadline, place, not_before: None };
         let admitted = tokio::select! {
             biased;
             admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),
             () = self.closing.cancelled() => Err(Error::Draining),
         };
-        call.queue += began.elapsed();
+        call.leave();
         let permit = admitted?;
         if let Some(reason) = permit.reason() {
             call.waited(reason.as_str());
@@ -163,21 +172,27 @@ impl Proxy {
         if let Some(label) = call.repeats.take() {
             route.tenant.metrics.retried(label);
         }
-        let began = Instant::now();
+        let progress = Arc::new(Progress::begin());
         let attempt = Attempt {
-            request: outbound.attempt(token.authorization),
+            request: outbound.attempt(token.authorization, Arc::clone(&progress)),
             claim: Claim::new(permit, self.metrics.leg(), Arc::clone(route)),
             token: token.generation,
             route: Arc::clone(route),
+            progress: Arc::clone(&progress),
         };
         let then = Afterlife {
             tracker: self.tasks.clone(),
             track_id: call.track_id().clone(),
             is_write: outbound.is_write(),
             patience: route.tenant.response_timeout,
+            progress: Arc::clone(&progress),
         };
-        let answer = Leg::start(attempt, then).within(route.tenant.response_timeout).await;
-        call.upstream += began.elapsed();
+        let attempt_number = call.attempts;
+        tracing::debug!(track_id = call.track_id().as_str(), attempt_number, "sent to Zuora");
+        call.enter(Phase::Upstream);
+        let answer =
+            Leg::start(attempt, then).within(route.tenant.response_timeout, &progress).await;
+        call.leave();
         answer
     }
 
@@ -186,19 +201,20 @@ impl Proxy {
         if let (Error::Shed(_), Some(route)) = (error, &call.route) {
             route.app.metrics.shed(error.reason());
         }
-        let cause = std::error::Error::source(error).map(chain);
-        tracing::debug!(reason = error.reason(), %error, cause, "a call failed here");
         let mut response = error.to_response(call.track_id().as_str(), Instant::now());
-        call.answer(&mut response, Some(error.reason()));
+        call.answer(&mut response, Some(error));
         response
     }
 
-    /// Sends away the calls that still wait, and returns once every leg has ended or `patience` is over: then `false`,
-    /// and what still runs is cut off with the process.
-    pub async fn drain(&self, patience: Duration) -> bool {
+    /// Sends away the calls that wait for their turn, now and from now on.
+    pub fn send_away(&self) {
         self.closing.cancel();
+    }
+
+    /// Returns once every leg and answer that outlives its caller has ended.
+    pub async fn drained(&self) {
         self.tasks.close();
-        timeout(patience, self.tasks.wait()).await.is_ok()
+        self.tasks.wait().await;
     }
 }
 
@@ -218,7 +234,6 @@ fn classify(
     request: &Request<Received>,
     call: &mut Call,
 ) -> Result<Arc<Route>, Error> {
-    call.operation = zuora::classify(request.method(), request.uri().path());
     let limit_type = call.operation.map_or(LimitType::Default, |operation| operation.limit_type);
     let route = Arc::new(Route::find(app, limit_type, request.headers())?);
     call.route = Some(Arc::clone(&route));
@@ -255,13 +270,11 @@ async fn prepare(
 
 /// The tenant's current token, taken after admission: one that was valid when the call began to wait may not be now.
 async fn authenticate(route: &Route, deadline: Instant, call: &mut Call) -> Result<Token, Error> {
-    let began = Instant::now();
+    call.enter(Phase::Token);
     let token = route.tenant.tokens.current(deadline).await;
-    let took = began.elapsed();
-    if took > Duration::from_millis(1) {
+    if call.leave() > Duration::from_millis(1) {
         call.waited("token");
     }
-    call.token += took;
     Ok(token?)
 }
 
@@ -321,9 +334,9 @@ async fn has_fresh_token(
     if std::mem::replace(&mut call.reauthenticated, true) {
         return false;
     }
-    let began = Instant::now();
+    call.enter(Phase::Token);
     let token = route.tenant.tokens.current(deadline).await;
-    call.token += began.elapsed();
+    call.leave();
     token.is_ok_and(|token| token.generation != answer.token)
 }
 

@@ -15,6 +15,9 @@ use crate::body::Broken;
 /// sent it, however slowly the caller reads.
 pub(crate) const READ_AHEAD: usize = 1024 * 1024;
 
+/// How long a caller may take nothing of an answer that is longer than what is read ahead.
+const READER_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The caller's end of an answer that a [`Pump`] reads.
 #[derive(Debug)]
 pub(crate) struct Pumped {
@@ -46,29 +49,53 @@ impl<T> Pump<T> {
     }
 
     async fn run(mut self, tx: mpsc::UnboundedSender<Result<Bytes, Broken>>, room: Arc<Semaphore>) {
+        let mut reader = Some(tx);
         loop {
             let frame = tokio::select! {
-                () = tx.closed(), if !self.to_the_end => break,
+                () = left(reader.as_ref()), if !self.to_the_end => break,
                 frame = timeout(self.patience, self.incoming.frame()) => frame,
             };
             match frame {
                 Ok(Some(Ok(frame))) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    if !make_room(&room, chunk.len(), &tx).await && !self.to_the_end {
+                    // A write is read to its end though nobody takes it; for a read the connection is closed.
+                    if !hand_over(&mut reader, &room, chunk).await && !self.to_the_end {
                         break;
                     }
-                    // A caller who left takes nothing more; a write is read on all the same.
-                    let _ = tx.send(Ok(chunk));
                 }
                 Ok(None) => break,
                 Ok(Some(Err(_))) | Err(_) => {
-                    let _ = tx.send(Err(Broken));
+                    let _ = reader.map(|reader| reader.send(Err(Broken)));
                     break;
                 }
             }
         }
+        // First the connection, and then the permit: a read that was broken off is over when its connection is.
+        drop(self.incoming);
         drop(self.held);
     }
+}
+
+type Reader = mpsc::UnboundedSender<Result<Bytes, Broken>>;
+
+/// Returns when the reader has left.
+async fn left(reader: Option<&Reader>) {
+    if let Some(reader) = reader {
+        reader.closed().await;
+    }
+}
+
+/// Gives the reader its next chunk once there is room for it. `false` when there is no reader any more: it has left, or
+/// it has not read for so long that it is told no more, as it would hold a permit for ever.
+async fn hand_over(reader: &mut Option<Reader>, room: &Semaphore, chunk: Bytes) -> bool {
+    let Some(tx) = reader else { return false };
+    match timeout(READER_PATIENCE, make_room(room, chunk.len(), tx)).await {
+        Ok(true) => return tx.send(Ok(chunk)).is_ok(),
+        Ok(false) => {}
+        Err(_) => drop(tx.send(Err(Broken))),
+    }
+    *reader = None;
+    false
 }
 
 /// Waits until `bytes` more may be read ahead. `false` once the caller is gone.

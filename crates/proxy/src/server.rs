@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,26 +160,33 @@ impl Shared {
         stop: CancellationToken,
     ) {
         let _counted = self.proxy.metrics.connection();
+        let peer = stream.peer_addr().ok().map(|address| address.ip());
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         match &self.tls {
-            None => self.speak(TokioIo::new(stream), stop).await,
+            None => self.speak(TokioIo::new(stream), peer, stop).await,
             // Boxed, so that connections without TLS do not carry the room for it.
-            Some(Acceptor(tls)) => Box::pin(self.shake_hands(tls, stream, stop)).await,
+            Some(Acceptor(tls)) => Box::pin(self.shake_hands(tls, stream, peer, stop)).await,
         }
         drop(place);
     }
 
-    async fn shake_hands(&self, tls: &TlsAcceptor, stream: TcpStream, stop: CancellationToken) {
+    async fn shake_hands(
+        &self,
+        tls: &TlsAcceptor,
+        stream: TcpStream,
+        peer: Option<IpAddr>,
+        stop: CancellationToken,
+    ) {
         match timeout(FIRST_REQUEST, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(TokioIo::new(stream), stop).await,
+            Ok(Ok(stream)) => self.speak(TokioIo::new(stream), peer, stop).await,
             Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
     }
 
     /// Serves one connection to its end.
-    async fn speak<S>(&self, stream: S, stop: CancellationToken)
+    async fn speak<S>(&self, stream: S, peer: Option<IpAddr>, stop: CancellationToken)
     where
         S: Read + Write + Unpin + Send + 'static,
     {
@@ -190,24 +197,25 @@ impl Shared {
                 spoke.store(true, Ordering::Relaxed);
                 let proxy = Arc::clone(&proxy);
                 // Boxed, so that a connection carries the room for a call only while there is one.
-                Box::pin(async move { Ok::<_, Infallible>(proxy.handle(request).await) })
+                Box::pin(async move { Ok::<_, Infallible>(proxy.handle(request, peer).await) })
             }
         });
         let mut connection = pin!(self.http.serve_connection(stream, service));
 
-        // The first request: within its time, or the connection ends.
+        // A connection that has said nothing within its time ends; one that has lives until it ends, or we must.
+        let silence = async {
+            sleep(FIRST_REQUEST).await;
+            if spoke.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             biased;
             ended = connection.as_mut() => return note(ended),
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-            () = sleep(FIRST_REQUEST) => if !spoke.load(Ordering::Relaxed) { return },
+            () = stop.cancelled() => {}
+            () = silence => return,
         }
-        // All others: until it ends, or we must.
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => return note(ended),
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
+        connection.as_mut().graceful_shutdown();
         note(connection.await);
     }
 }

@@ -131,6 +131,60 @@ async fn a_slow_reader_holds_no_permit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_of_a_long_answer_loses_it_and_frees_its_permit() {
+    let long = "x".repeat(4 * 1024 * 1024);
+    let scene = Scene::of([Reply::new(200, &long).with("content-type", "text/csv").in_chunks()]);
+
+    let mut reader = scene.open("GET", "/v1/files/f1", "").await;
+    sleep(50 * SECOND).await;
+    assert_eq!(scene.permits_in_use(), 1, "it may still go on");
+    sleep(20 * SECOND).await;
+
+    assert_eq!(scene.permits_in_use(), 0);
+    assert!(reader.is_cut_off().await, "what is there must not pass for the whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_waited_long_for_its_turn_may_still_begin() {
+    let scene = Scene::of([Reply::ok().after(40 * SECOND), Reply::ok()]).with_limit(1);
+
+    let (first, second) = tokio::join!(
+        scene.get("/v1/accounts/A1"),
+        // As with `Expect: 100-continue`: the body comes once somebody wants it, and a little later.
+        scene.upload("/v1/usage", 3 * 1024 * 1024, 45 * SECOND),
+    );
+
+    assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK), "{second:?}");
+    assert_eq!(scene.asked()[1].body.len(), 3 * 1024 * 1024);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_with_zuora_begins_when_it_has_the_request() {
+    let scene = Scene::of([Reply::ok().after(100 * SECOND)]);
+
+    let answer = scene.upload("/v1/usage", 3 * 1024 * 1024, 29 * SECOND).await;
+
+    assert_eq!(answer.status, StatusCode::OK, "129 seconds in all, 100 of them at Zuora");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_of_a_long_body_counts_while_it_waits() {
+    let scene = Scene::of([Reply::ok().after(10 * SECOND), Reply::ok()]).with_limit(1);
+
+    let (_, _, ()) = tokio::join!(
+        scene.get("/v1/accounts/A1"),
+        scene.upload_in_chunks("/v1/usage", 2 * 1024 * 1024),
+        async {
+            sleep(5 * SECOND).await;
+            assert_eq!(scene.queued(), 1);
+            assert!(scene.kept_bytes() > 1024 * 1024, "{}", scene.kept_bytes());
+        }
+    );
+
+    assert_eq!(scene.kept_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_401_is_repeated_once_with_a_new_token() {
     let scene = Scene::of([Reply::new(401, ""), Reply::ok()]).with_tokens_of_age(60 * SECOND).await;
 

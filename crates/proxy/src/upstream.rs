@@ -21,8 +21,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio::time::{Duration, timeout};
 
-use crate::body::Upload;
+use crate::body::{Upload, UploadContent};
 use crate::error::chain;
+use crate::progress::Progress;
 
 /// How long a connection may lie idle before it is closed: shorter than any peer of ours would wait, so that a request
 /// seldom meets a connection that is closing under it.
@@ -162,7 +163,8 @@ impl OAuth {
     }
 
     async fn exchange(&self) -> Result<Grant, FetchError> {
-        let mut request = Request::new(Upload::Kept(Some(self.form.0.clone())));
+        let form = UploadContent::Kept(Some(self.form.0.clone()));
+        let mut request = Request::new(Upload::new(form, Arc::new(Progress::begin())));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.upstream.uri(PathAndQuery::from_static("/oauth/token"));
         let fields = request.headers_mut();

@@ -10,7 +10,7 @@ use testkit::{APP, Raw, SECRET, Yaml};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::caller::{ask, eventually, get, look, request, state};
+use crate::caller::{ask, eventually, get, look, request, state, token_request};
 use crate::running::Running;
 
 /// A tenant that takes one call at a time, and a gateway that knows.
@@ -85,7 +85,7 @@ async fn a_call_whose_caller_left_is_seen_through_before_the_end() {
 
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert_eq!(tenant.ledger().executed_writes, 1);
-    let seen = "Zuora answered a call whose caller had left";
+    let seen = "Zuora answered a call that nobody waits for any more";
     assert!(ended.lines.iter().any(|line| line.contains(seen)), "{:#?}", ended.lines);
 }
 
@@ -138,13 +138,7 @@ async fn a_token_given_to_an_app_survives_a_restart() {
     let directory = TempDir::new().unwrap();
     let yaml = Yaml::default();
     let first = Running::before(&tenant, &yaml, &directory).await;
-    let form = format!("grant_type=client_credentials&client_id={APP}&client_secret={SECRET}");
-    let mut asking = request(Method::POST, "/oauth/token", &form);
-    asking.headers_mut().remove("authorization");
-    asking
-        .headers_mut()
-        .insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
-    let granted: Value = ask(first.address, asking).await.json();
+    let granted: Value = ask(first.address, token_request(APP, SECRET)).await.json();
     let token = granted["access_token"].as_str().unwrap().to_owned();
     assert!(granted["expires_in"].as_u64().unwrap() > 600, "{granted}");
     assert!(granted["token_type"].as_str().unwrap().eq_ignore_ascii_case("bearer"));

@@ -13,8 +13,8 @@ use tokio::time::Duration;
 use crate::gateway::Gateway;
 
 /// How long open calls may take to end by themselves once the gateway is asked to stop. After that, those that wait
-/// for a turn are sent away, and those at Zuora get this long once more.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// for a turn are sent away, and those at Zuora get as long as Zuora may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -58,12 +58,19 @@ async fn serve(config: &Config) -> anyhow::Result<bool> {
     tracing::info!("stopping: open calls are finished, a second signal cuts them off");
     tokio::select! {
         ended = gateway.stop(PATIENCE) => {
-            tracing::info!(ended, "stopped");
+            tracing::info!(everything_ended = ended, "stopped");
             Ok(ended)
         }
-        _ = terminate.recv() => Ok(false),
-        _ = interrupt.recv() => Ok(false),
+        _ = terminate.recv() => Ok(cut_off()),
+        _ = interrupt.recv() => Ok(cut_off()),
     }
+}
+
+fn cut_off() -> bool {
+    tracing::error!(
+        "stopped at once: calls that were open are cut off, their outcome at Zuora is unknown"
+    );
+    false
 }
 
 fn level(level: LogLevel) -> Level {

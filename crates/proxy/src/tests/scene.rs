@@ -185,7 +185,7 @@ impl Scene {
             ceiling: limit,
             headroom: 0,
         });
-        let queue = QueueBounds { max_requests: 100, max_bytes: 1024 * 1024 };
+        let queue = QueueBounds { max_requests: 100, max_bytes: 8 * 1024 * 1024 };
         let admission =
             Admission::new(Settings { pools: pools.into(), apps: vec!["app".into()], queue });
         let pools = POOLS.map(|limit_type| admission.pool(None, limit_type.name()).unwrap());
@@ -236,11 +236,39 @@ impl Scene {
 
     /// Asks on a connection of its own, and returns with the head of the answer. Dropped earlier, the caller has left.
     pub(super) async fn open(&self, method: &str, path: &str, body: &str) -> Reading {
+        let body = Full::new(Bytes::from(body.to_owned())).boxed();
+        self.send(method, path, None, body).await
+    }
+
+    /// Sends a body of an announced length that begins to arrive only after a while.
+    pub(super) async fn upload(&self, path: &str, length: usize, after: Duration) -> Answer {
+        let late = futures_util::stream::once(async move {
+            sleep(after).await;
+            Ok(Frame::data(Bytes::from("x".repeat(length))))
+        });
+        let body = BodyExt::boxed(StreamBody::new(late));
+        self.send("POST", path, Some(length), body).await.whole().await
+    }
+
+    /// Sends a body of unknown length.
+    pub(super) async fn upload_in_chunks(&self, path: &str, length: usize) -> Answer {
+        let chunks = vec![Bytes::from("x".repeat(8 * 1024)); length / (8 * 1024)];
+        let frames = futures_util::stream::iter(chunks).map(|chunk| Ok(Frame::data(chunk)));
+        self.send("POST", path, None, BodyExt::boxed(StreamBody::new(frames))).await.whole().await
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        length: Option<usize>,
+        body: BoxBody<Bytes, Infallible>,
+    ) -> Reading {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let proxy = Arc::clone(&self.proxy);
         let service = service_fn(move |request| {
             let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.handle(request).await) }
+            async move { Ok::<_, Infallible>(proxy.handle(request, None).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(theirs), service);
@@ -249,15 +277,16 @@ impl Scene {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
         let connection = Hold(tokio::spawn(async move { drop(connection.await) }));
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header("host", "gateway")
             .header("authorization", format!("Bearer {SECRET}"))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_owned())))
-            .unwrap();
-        let response = sender.send_request(request).await.unwrap();
+            .header("content-type", "application/json");
+        if let Some(length) = length {
+            request = request.header("content-length", length);
+        }
+        let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
         Reading { response, _connection: connection }
     }
 
@@ -268,6 +297,10 @@ impl Scene {
 
     pub(super) fn permits_in_use(&self) -> u32 {
         self.admission.snapshot().in_use
+    }
+
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.admission.snapshot().kept_bytes
     }
 
     pub(super) fn queued(&self) -> usize {
@@ -319,6 +352,11 @@ impl Reading {
     pub(super) async fn rest(&mut self) -> String {
         let body = self.response.body_mut().collect().await.unwrap().to_bytes();
         String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    /// Reads on, and says whether the answer ends before it is complete.
+    pub(super) async fn is_cut_off(&mut self) -> bool {
+        self.response.body_mut().collect().await.is_err()
     }
 
     async fn whole(mut self) -> Answer {
