@@ -132,7 +132,7 @@ async fn help_is_there_for_every_command() {
 #[tokio::test]
 async fn explain_says_what_would_happen_to_a_call() {
     let (_directory, path) = good();
-    let calls: [(&str, &str, &[&str]); 6] = [
+    let calls: [(&str, &str, &[&str]); 4] = [
         ("GET", "/v1/accounts/A1", &["allowed", "Default: 40 of 40", "GET_Account"]),
         (
             "POST",
@@ -144,8 +144,6 @@ async fn explain_says_what_would_happen_to_a_call() {
             "/object-query/accounts",
             &["Object Query: 80 of 80", "https://rest.zuora.com/object"],
         ),
-        ("DELETE", "/v1/accounts/A1", &["refused with 403", "track id"]),
-        ("GET", "/v1/../secret", &["refused with 400"]),
         ("GET", "/nowhere", &["counts as `other`", "Default: 40 of 40"]),
     ];
     for (method, target, expected) in calls {
@@ -160,6 +158,33 @@ async fn explain_says_what_would_happen_to_a_call() {
     let nobody = run(&["explain", "--config", &path, "--app", "nobody", "GET", "/v1"]).await;
     assert_ended(&nobody, 1);
     assert!(nobody.err.contains("no app is called `nobody`; there are `app`"), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn explain_says_when_a_call_is_not_sent() {
+    let (_directory, path) = good();
+    let calls: [(&str, &str, &[&str]); 9] = [
+        ("DELETE", "/v1/accounts/A1", &["refused      with 403", "DELETE_Account"]),
+        ("GET", "/v1/../secret", &["refused      with 400"]),
+        ("TRACE", "/v1/accounts/A1", &["refused      with 400: the method is none of GET, HEAD"]),
+        ("CONNECT", "/v1/accounts/A1", &["refused      with 400"]),
+        ("get", "/v1/accounts/A1", &["refused      with 400"]),
+        ("POST", "/oauth/token", &["answered     by the gateway itself, with a token"]),
+        ("GET", "/_gateway/whoami", &["answered     by the gateway itself, with who the app is"]),
+        ("POST", "/_gateway/whoami", &["answered     by the gateway itself, with 404"]),
+        ("GET", "/_gateway/nothing", &["answered     by the gateway itself, with 404"]),
+    ];
+    for (method, target, expected) in calls {
+        let output = run(&["explain", "--config", &path, method, target]).await;
+
+        assert_ended(&output, 0);
+        for text in expected {
+            assert!(output.out.contains(text), "{method} {target}: no `{text}` in\n{}", output.out);
+        }
+        for text in ["sent to", "pool", "track id"] {
+            assert!(!output.out.contains(text), "{method} {target}: `{text}` in\n{}", output.out);
+        }
+    }
 }
 
 #[tokio::test]

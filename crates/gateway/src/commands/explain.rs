@@ -12,6 +12,17 @@ use zuora::{AsyncForm, IdempotencyKeys, LimitType, Target, TrackId};
 
 use crate::wiring;
 
+/// The methods that go further than the gateway's door.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::HEAD,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+    Method::OPTIONS,
+];
+
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct Explain {
@@ -51,9 +62,74 @@ impl Explain {
     }
 }
 
+/// What happens to a call, as lines of a name and a text. One that is not sent ends early.
 fn explain(config: &Config, app: &App, method: &Method, path: &str) -> String {
-    let tenant = config.tenant_of(app);
     let operation = zuora::classify(method, path);
+    let mut lines = vec![("call", format!("{method} {path} by `{}`", app.name))];
+    if !METHODS.contains(method) {
+        let known = METHODS.map(|method| method.to_string()).join(", ");
+        lines.push(("refused", format!("with 400: the method is none of {known}")));
+    } else if let Some(answer) = own_answer(operation, method, path) {
+        lines.push(("answered", format!("by the gateway itself, {answer}; Zuora sees nothing")));
+    } else {
+        lines.push(("operation", known(operation)));
+        match policy(app, method, path) {
+            Err(refusal) => lines.push(("refused", refusal)),
+            Ok(()) => {
+                lines.push(("policy", "allowed".to_owned()));
+                lines.extend(sent(config, app, operation, path));
+            }
+        }
+    }
+    lines.iter().fold(String::new(), |mut text, (name, what)| {
+        let _ = writeln!(text, "{name:<12} {what}");
+        text
+    })
+}
+
+/// What the gateway answers without Zuora; `None` if the call is for Zuora.
+fn own_answer(
+    operation: Option<&zuora::Operation>,
+    method: &Method,
+    path: &str,
+) -> Option<&'static str> {
+    if operation.is_some_and(|operation| operation.path == "/oauth/token") {
+        return Some("with a token for the app");
+    }
+    if !path.starts_with("/_gateway/") {
+        return None;
+    }
+    match (method, path) {
+        (&Method::GET | &Method::HEAD, "/_gateway/whoami") => Some("with who the app is"),
+        _ => Some("with 404: there is nothing at this path"),
+    }
+}
+
+fn known(operation: Option<&zuora::Operation>) -> String {
+    match operation {
+        Some(operation) => format!("{} ({} {})", operation.id, operation.method, operation.path),
+        None => "not known: it counts as `other`".to_owned(),
+    }
+}
+
+/// Whether the app may make the call; else how it is refused.
+fn policy(app: &App, method: &Method, path: &str) -> Result<(), String> {
+    let target = Target::read(path).map_err(|bad| format!("with 400: {bad}"))?;
+    if wiring::policy(app).permits(method, &target) {
+        Ok(())
+    } else {
+        Err("with 403: `allow` does not name it, or `deny` does".to_owned())
+    }
+}
+
+/// What happens to a call that goes to Zuora.
+fn sent(
+    config: &Config,
+    app: &App,
+    operation: Option<&zuora::Operation>,
+    path: &str,
+) -> [(&'static str, String); 6] {
+    let tenant = config.tenant_of(app);
     let limit_type = match operation.map_or(LimitType::Default, |operation| operation.limit_type) {
         LimitType::Unlimited => LimitType::Default,
         limited => limited,
@@ -62,42 +138,17 @@ fn explain(config: &Config, app: &App, method: &Method, path: &str) -> String {
     let limit = tenant.concurrency.limits.get(pool).map_or(0, |limit| limit.get());
     let usable = limit.saturating_sub(tenant.concurrency.headroom);
     let timeout = app.queue_timeout.unwrap_or(tenant.queue.timeout);
-
-    let mut text = String::new();
-    let mut line = |name: &str, what: String| {
-        let _ = writeln!(text, "{name:<12} {what}");
-    };
-    line("call", format!("{method} {path} by `{}`", app.name));
-    line("policy", policy(app, method, path));
-    line("sent to", format!("{}{path}", tenant.base_url));
-    line(
-        "operation",
-        match operation {
-            Some(operation) => {
-                format!("{} ({} {})", operation.id, operation.method, operation.path)
-            }
-            None => "not known: it passes, and counts as `other`".to_owned(),
-        },
+    let waits = format!(
+        "at most {timeout:?} for its turn, then it is answered 429 with a short Retry-After"
     );
-    line("pool", format!("{pool}: {usable} of {limit} permits, the rest is headroom"));
-    line(
-        "waits",
-        format!(
-            "at most {timeout:?} for its turn, then it is answered 429 with a short Retry-After"
-        ),
-    );
-    line("idempotency", idempotency(operation));
-    line("async", async_form(operation));
-    line("track id", format!("the app's own, else one like {}", TrackId::mint(&app.name)));
-    text
-}
-
-fn policy(app: &App, method: &Method, path: &str) -> String {
-    match Target::read(path) {
-        Err(bad) => format!("refused with 400: {bad}"),
-        Ok(target) if wiring::policy(app).permits(method, &target) => "allowed".to_owned(),
-        Ok(_) => "refused with 403: `allow` does not name it, or `deny` does".to_owned(),
-    }
+    [
+        ("sent to", format!("{}{path}", tenant.base_url)),
+        ("pool", format!("{pool}: {usable} of {limit} permits, the rest is headroom")),
+        ("waits", waits),
+        ("idempotency", idempotency(operation)),
+        ("async", async_form(operation)),
+        ("track id", format!("the app's own, else one like {}", TrackId::mint(&app.name))),
+    ]
 }
 
 fn idempotency(operation: Option<&zuora::Operation>) -> String {
