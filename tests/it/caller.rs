@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -53,6 +53,17 @@ pub(crate) fn request_of(
         .header("content-type", "application/json")
         .body(Full::from(body.to_owned()))
         .unwrap()
+}
+
+/// `POST /oauth/token` of a client with this id and secret, as official clients send it.
+pub(crate) fn token_request(client_id: &str, secret: &str) -> Request<Full<Bytes>> {
+    let form =
+        format!("grant_type=client_credentials&client_id={client_id}&client_secret={secret}");
+    let mut asking = request(Method::POST, "/oauth/token", &form);
+    asking.headers_mut().remove(AUTHORIZATION);
+    let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+    asking.headers_mut().insert(CONTENT_TYPE, form_type);
+    asking
 }
 
 /// `GET` of an account that every emulated tenant has.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{APP, Raw, SECRET, Yaml};
 
-use crate::caller::{ask, get, request};
+use crate::caller::{ask, get, request, token_request};
 use crate::running::Running;
 
 async fn tenant() -> Tenant {
@@ -70,13 +70,7 @@ async fn no_secret_is_in_the_log_however_much_it_tells() {
     let address = running.address;
 
     // A workflow with everything that a secret could slip out of.
-    let form = format!("grant_type=client_credentials&client_id={APP}&client_secret={SECRET}");
-    let mut asking = request(Method::POST, "/oauth/token", &form);
-    asking.headers_mut().remove("authorization");
-    asking
-        .headers_mut()
-        .insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
-    let granted = ask(address, asking.clone()).await;
+    let granted = ask(address, token_request(APP, SECRET)).await;
     let token = granted.json()["access_token"].as_str().unwrap().to_owned();
     let basic = BASE64_STANDARD.encode(format!("{APP}:{SECRET}"));
     let with = |authorization: String| {
@@ -92,8 +86,7 @@ async fn no_secret_is_in_the_log_however_much_it_tells() {
     for wrong in ["Bearer wrong-secret-of-nobody", "Basic d3Jvbmc6d3Jvbmc=", "nonsense-secret"] {
         assert_eq!(ask(address, with(wrong.to_owned())).await.status, 401);
     }
-    let mut refused = asking;
-    *refused.body_mut() = form.replace(SECRET, "wrong-secret-in-form").into();
+    let refused = token_request(APP, "wrong-secret-in-form");
     assert_eq!(ask(address, refused).await.status, 401);
     let body = r#"{"name": "body-secret", "currency": "USD"}"#;
     assert_eq!(ask(address, request(Method::POST, "/v1/accounts", body)).await.status, 200);

@@ -10,7 +10,7 @@ use testkit::{House, Raw, SECRET, Yaml};
 use tokio::time::sleep;
 
 use super::load::{self, LEFT, Load};
-use crate::caller::{ask, at_rest, connect, get, request, request_of, state};
+use crate::caller::{ask, at_rest, connect, eventually, get, request, request_of, state};
 
 const NIGHTLY: &str = "the-secret-of-the-nightly-job";
 const CHECKOUT: &str = "the-secret-of-the-checkout";
@@ -49,6 +49,20 @@ fn nightly(number: u32) -> Request<Full<Bytes>> {
 
 fn checkout(_: u32) -> Request<Full<Bytes>> {
     request_of(CHECKOUT, Method::GET, "/v1/accounts/A00000007", "")
+}
+
+/// Waits until so many calls are at Zuora, and so many wait for their turn, whatever they ask.
+async fn busy_with(house: &House, in_flight: u32, queued: u64) {
+    eventually("busy", async || {
+        let state = state(house.gateway.admin_address()).await;
+        let pools = state["tenants"][0]["pools"].as_array().unwrap().iter();
+        let apps = pools.flat_map(|pool| pool["apps"].as_array().unwrap());
+        let waiting: u64 = apps.map(|app| app["queued"].as_u64().unwrap()).sum();
+        let there: u32 = house.tenant.counters().in_flight.values().sum();
+        let told = (there, waiting) == (in_flight, queued);
+        told.then_some(()).ok_or(format!("{there} at Zuora: {state:#}"))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -109,7 +123,7 @@ async fn a_long_answer_to_a_write_that_nobody_reads_holds_no_permit() {
     // One caller leaves before the answer begins, another within it.
     house.tenant.fault(Fault::once("/v1/accounts", long.clone()).times(2));
     let early = tokio::spawn(ask(address, create()));
-    sleep(Duration::from_millis(100)).await;
+    busy_with(&house, 1, 0).await;
     early.abort();
     let mut late = connect(address).await;
     let begun = late.send_request(create()).await.unwrap();
@@ -123,15 +137,15 @@ async fn a_long_answer_to_a_write_that_nobody_reads_holds_no_permit() {
 #[tokio::test]
 async fn a_caller_who_leaves_the_queue_leaves_no_trace() {
     let house = narrow().await;
-    house.tenant.set_service_time(ServiceTime::Constant(Duration::from_millis(300)));
+    house.tenant.set_service_time(ServiceTime::Constant(Duration::from_secs(1)));
     let address = house.address();
     let busy: Vec<_> = (0..10).map(|_| tokio::spawn(ask(address, get()))).collect();
-    sleep(Duration::from_millis(100)).await;
+    busy_with(&house, 10, 0).await;
 
     let waiting: Vec<_> = (0..30)
         .map(|_| tokio::spawn(ask(address, request(Method::PUT, "/v1/accounts/A00000001", "{}"))))
         .collect();
-    sleep(Duration::from_millis(100)).await;
+    busy_with(&house, 10, 30).await;
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 
     for call in busy {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::Method;
 use testkit::{House, Yaml};
 
-use crate::caller::{Answer, ask, at_rest, get, request};
+use crate::caller::{Answer, ask, at_rest, eventually, get, request};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -150,7 +150,11 @@ async fn a_refusal_for_concurrency_holds_only_its_own_pool() {
     house.tenant.fault(Fault::once("/v1/accounts", FaultKind::RefuseConcurrency));
 
     let refused = tokio::spawn(ask(address, get()));
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    eventually("refused", async || {
+        let refused = house.tenant.counters().refused_concurrency;
+        (refused == 1).then_some(()).ok_or(format!("{refused} refusals"))
+    })
+    .await;
     let other = ask(address, request(Method::GET, "/object-query/accounts", "")).await;
 
     assert_eq!((other.status.as_u16(), refused.await.unwrap().status.as_u16()), (200, 200));
