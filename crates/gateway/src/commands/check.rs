@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
+use config::Config;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -17,6 +19,13 @@ pub struct Check {
 impl Check {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let Some(config) = super::load(&self.config) else { return Ok(ExitCode::FAILURE) };
+        let unusable = unusable(&config);
+        if !unusable.is_empty() {
+            for problem in unusable {
+                super::complain(&problem);
+            }
+            return Ok(ExitCode::FAILURE);
+        }
         let mut text = format!("{}: good\n", self.config.display());
         for tenant in &config.tenants {
             let limits =
@@ -29,4 +38,16 @@ impl Check {
         }
         super::say(&text)
     }
+}
+
+/// What can be read, and cannot be used: certificates and keys.
+fn unusable(config: &Config) -> Vec<anyhow::Error> {
+    let listen = config.listen.tls.as_ref().map(|tls| {
+        proxy::server_config(&tls.certificate, &tls.key).map(drop).context("listen.tls")
+    });
+    let tenants = config.tenants.iter().map(|tenant| {
+        let roots = proxy::client_config(tenant.ca_certificate.as_deref()).map(drop);
+        roots.with_context(|| format!("tenants.{}.ca_certificate", tenant.name))
+    });
+    listen.into_iter().chain(tenants).filter_map(Result::err).collect()
 }

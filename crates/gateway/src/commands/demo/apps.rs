@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-/// What a program does after an error: a short pause, and on it goes.
-const PAUSE: Duration = Duration::from_millis(50);
+/// What a program does after an error: a short pause, and it tries again.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A sample program.
 #[derive(Debug, Clone, Copy)]
@@ -100,53 +100,55 @@ impl Load {
     async fn connection(self: Arc<Self>, address: SocketAddr, authorization: String, number: u32) {
         loop {
             if let Some(mut sender) = connect(address).await {
-                while self.call(&mut sender, address, &authorization, number).await.is_ok() {}
+                while self
+                    .until_answered(&mut sender, address, &authorization, number)
+                    .await
+                    .is_ok()
+                {}
             }
             self.failed.fetch_add(1, Ordering::Relaxed);
             sleep(PAUSE).await;
         }
     }
 
-    async fn call(
+    /// Asks until there is a good answer. All of that is the time that the app had to wait.
+    async fn until_answered(
         &self,
         sender: &mut SendRequest<Full<Bytes>>,
         address: SocketAddr,
         authorization: &str,
         number: u32,
     ) -> Result<(), hyper::Error> {
-        let request = Request::get(format!("/v1/accounts/A{:08}", number % 100 + 1))
-            .header(HOST, address.to_string())
-            .header(AUTHORIZATION, authorization)
-            .header("zuora-track-id", format!("{}-{number}", self.app.name))
-            .body(Full::default())
-            .expect("the parts are valid");
         let began = Instant::now();
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        response.into_body().collect().await?;
-        self.note(status, began.elapsed());
-        if !status.is_success() {
+        loop {
+            let request = Request::get(format!("/v1/accounts/A{:08}", number % 100 + 1))
+                .header(HOST, address.to_string())
+                .header(AUTHORIZATION, authorization)
+                .header("zuora-track-id", format!("{}-{number}", self.app.name))
+                .body(Full::default())
+                .expect("the parts are valid");
+            let response = sender.send_request(request).await?;
+            let status = response.status();
+            response.into_body().collect().await?;
+            if status.is_success() {
+                self.note(began.elapsed());
+                return Ok(());
+            }
+            let counter =
+                if status == StatusCode::TOO_MANY_REQUESTS { &self.refused } else { &self.failed };
+            counter.fetch_add(1, Ordering::Relaxed);
             sleep(PAUSE).await;
         }
-        Ok(())
     }
 
-    fn note(&self, status: StatusCode, took: Duration) {
-        match status {
-            StatusCode::TOO_MANY_REQUESTS => self.refused.fetch_add(1, Ordering::Relaxed),
-            status if status.is_success() => {
-                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                self.latencies
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .saturating_record(micros);
-                self.answered.fetch_add(1, Ordering::Relaxed)
-            }
-            _ => self.failed.fetch_add(1, Ordering::Relaxed),
-        };
+    fn note(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        latencies.saturating_record(micros);
+        self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The latency that this share of the answers stayed within.
+    /// The time from the first try to the answer that this share of the answers stayed within.
     pub(super) fn latency(&self, share: f64) -> Duration {
         let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
         Duration::from_micros(latencies.value_at_quantile(share))

@@ -62,7 +62,11 @@ impl Demo {
             Some(gateway) => (gateway.address(), headline(gateway, &tenant)),
             None => (
                 tenant.address(),
-                format!("three apps against the bare tenant at {}\n", tenant.base_url()),
+                format!(
+                    "three apps against the bare tenant at {}; one that is refused tries again after {} ms\n",
+                    tenant.base_url(),
+                    apps::PAUSE.as_millis(),
+                ),
             ),
         };
         super::say(&headline)?;

@@ -165,27 +165,34 @@ impl<'a> View<'a> {
                 load.failed.load(Ordering::Relaxed),
             );
         }
-        let ideal = f64::from(limit(&ledger)) / ledger.mean_service_seconds.max(1e-6);
-        let rate = total as f64 / lasted.as_secs_f64();
         let _ = writeln!(
             text,
-            "\n  the tenant: limit {}, at most {} at once, {} refused, {} tokens issued",
+            "\n  the tenant: limit {}, at most {} at once, {} refused; tokens issued: {}",
             limit(&ledger),
             most(&ledger),
             ledger.refused_concurrency,
             ledger.token_calls - ledger.token_refused
         );
-        let _ = writeln!(
-            text,
-            "  goodput: {rate:.0} answers/s of {ideal:.0} possible ({:.1} %): limit ÷ mean service time of {}",
-            100.0 * rate / ideal,
-            millis(Duration::from_secs_f64(ledger.mean_service_seconds))
-        );
+        text += &goodput(&ledger, total as f64 / lasted.as_secs_f64());
         if self.admission.is_some() {
             text += "\n  the same without a gateway: zuora-gateway demo --no-gateway\n";
         }
         text
     }
+}
+
+/// How much of what the tenant could do was done. Nothing can be said of calls that take no time, or of none.
+fn goodput(ledger: &Ledger, rate: f64) -> String {
+    let mean = ledger.mean_service_seconds;
+    if mean < 0.001 || ledger.executed_total == 0 {
+        return String::new();
+    }
+    let ideal = f64::from(limit(ledger)) / mean;
+    let share = 100.0 * rate / ideal;
+    let mean = millis(Duration::from_secs_f64(mean));
+    format!(
+        "  goodput: {rate:.0} answers/s of {ideal:.0} possible ({share:.1} %): limit ÷ mean service time of {mean}\n"
+    )
 }
 
 fn pool(admission: &Admission) -> Option<PoolSnapshot> {
