@@ -93,7 +93,8 @@ impl Families {
             upstream_duration: histogram(
                 r,
                 "upstream_duration_seconds",
-                "Time one attempt was at Zuora, until the end of Zuora's answer.",
+                "Time one attempt was at Zuora, until the answer began: its head, and what of its body \
+                 tells whether it is a refusal.",
                 &["tenant", "pool"],
                 UPSTREAM_BUCKETS,
             ),

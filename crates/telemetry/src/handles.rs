@@ -95,7 +95,7 @@ impl PoolMetrics {
         self.inner.queue_wait.observe(wait.as_secs_f64());
     }
 
-    /// Counts an attempt and how long Zuora had it: `attempts_total` and
+    /// Counts an attempt and how long it took until the answer began: `attempts_total` and
     /// `upstream_duration_seconds`. An attempt that was not sent has no duration.
     pub fn attempt(&self, verdict: Verdict, duration: Duration) {
         self.inner.attempts[verdict.index()].inc();

@@ -31,8 +31,6 @@ pub enum Verdict {
     Relay,
     /// Category 70: a concurrency or rate limit of Zuora's.
     Refused,
-    /// Category 50: rolled back because of lock contention.
-    Contended,
     /// HTTP 401, or category 11 on a 200.
     Unauthenticated,
     /// No byte of the request left us.
@@ -45,10 +43,9 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order of [`Verdict::index`].
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Relay,
         Self::Refused,
-        Self::Contended,
         Self::Unauthenticated,
         Self::NotSent,
         Self::Ambiguous,
@@ -65,7 +62,6 @@ impl Verdict {
         match self {
             Self::Relay => "relay",
             Self::Refused => "refused",
-            Self::Contended => "contended",
             Self::Unauthenticated => "unauthenticated",
             Self::NotSent => "not_sent",
             Self::Ambiguous => "ambiguous",
