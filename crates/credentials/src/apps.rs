@@ -9,10 +9,7 @@ use base64::{
 };
 use http::{HeaderMap, header};
 
-use crate::{
-    gateway_token::Presented,
-    signing_key::{SigningKey, from_hex},
-};
+use crate::{gateway_token::Presented, signing_key::SigningKey};
 
 /// Clients leave the padding out, or do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -34,11 +31,6 @@ pub struct AppCredential {
 /// The SHA-256 digest of a secret: what is compared, and what is kept in memory.
 #[derive(Clone)]
 pub struct SecretDigest([u8; 32]);
-
-/// A digest that is not 64 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a SHA-256 digest: 64 hexadecimal digits")]
-pub struct InvalidDigest;
 
 /// The apps, as far as telling who is who is concerned.
 ///
@@ -81,14 +73,6 @@ impl SecretDigest {
     #[must_use]
     pub fn of(secret: &str) -> Self {
         Self::of_bytes(secret.as_bytes())
-    }
-
-    /// Reads a digest as the configuration gives it.
-    ///
-    /// # Errors
-    /// When it is not 64 hexadecimal digits.
-    pub fn from_hex(text: &str) -> Result<Self, InvalidDigest> {
-        from_hex(text.as_bytes()).map(Self).ok_or(InvalidDigest)
     }
 
     /// Says whether this is the digest of `secret`. Takes the same time for every wrong one.

@@ -15,7 +15,7 @@ mod oauth;
 mod signing_key;
 mod tokens;
 
-pub use apps::{AppCredential, Apps, InvalidDigest, SecretDigest, Unauthenticated};
+pub use apps::{AppCredential, Apps, SecretDigest, Unauthenticated};
 pub use grant::{FetchError, Grant, TokenEndpoint, token_request};
 pub use oauth::{IssuedToken, OAuthError};
 pub use signing_key::{SigningKey, SigningKeyError};

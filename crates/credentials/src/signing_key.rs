@@ -159,7 +159,7 @@ fn to_hex(bytes: &[u8]) -> String {
 }
 
 /// Reads exactly 64 hexadecimal digits.
-pub(crate) fn from_hex(text: &[u8]) -> Option<[u8; KEY_BYTES]> {
+fn from_hex(text: &[u8]) -> Option<[u8; KEY_BYTES]> {
     let (pairs, []) = text.as_chunks::<2>() else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok());
     let bytes: Option<Vec<u8>> =

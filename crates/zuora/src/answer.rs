@@ -65,16 +65,6 @@ pub enum RefusalKind {
     Rate,
 }
 
-impl RefusalKind {
-    /// `concurrency` or `rate`, for metrics and logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Concurrency => "concurrency",
-            Self::Rate => "rate",
-        }
-    }
-}
-
 /// Reads one answer.
 ///
 /// `body` holds its first bytes as they were received, at most [`ANSWER_LOOK`]; gzip is undone on a

@@ -4,12 +4,9 @@ use http::{HeaderMap, HeaderName};
 
 const TYPE: HeaderName = HeaderName::from_static("concurrency-limit-type");
 const LIMIT: HeaderName = HeaderName::from_static("concurrency-limit-limit");
-const REMAINING: HeaderName = HeaderName::from_static("concurrency-limit-remaining");
 
-/// The `Concurrency-Limit-*` fields of one answer.
-///
-/// `remaining` is a snapshot that Zuora refreshes about once a second, and it counts everybody's
-/// requests, also those of people and of other integrations.
+/// The `Concurrency-Limit-*` fields of one answer, but for what remains of the limit: that is a
+/// snapshot, about a second old, which counts everybody's requests, so nothing follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Concurrency<'a> {
     /// The limit type as Zuora spelled it; absent when the answer does not say. New ones appear, so
@@ -17,18 +14,15 @@ pub struct Concurrency<'a> {
     pub limit_type: Option<&'a str>,
     /// How many requests of this type may be at Zuora at the same time.
     pub limit: u32,
-    /// How many more there may be, as of about a second ago.
-    pub remaining: u32,
 }
 
 impl<'a> Concurrency<'a> {
-    /// Reads the fields; `None` when there are no two numbers to go by, as on operations outside
-    /// `/v1` and `/object-query`, and on some HTTP 500.
+    /// Reads the fields; `None` when there is no number to go by, as on operations outside `/v1`
+    /// and `/object-query`, and on some HTTP 500.
     pub fn read(headers: &'a HeaderMap) -> Option<Self> {
         Some(Self {
             limit_type: text(headers, &TYPE).filter(|name| !name.is_empty()),
             limit: text(headers, &LIMIT)?.parse().ok()?,
-            remaining: text(headers, &REMAINING)?.parse().ok()?,
         })
     }
 
@@ -54,16 +48,15 @@ mod tests {
     }
 
     #[test]
-    fn the_three_fields_are_read() {
+    fn type_and_limit_are_read() {
         let headers = headers(&[
             ("concurrency-limit-type", "High-volume transactions"),
-            ("concurrency-limit-limit", "200"),
-            ("concurrency-limit-remaining", " 173 "),
+            ("concurrency-limit-limit", " 200 "),
         ]);
 
         let read = Concurrency::read(&headers).unwrap();
 
-        assert_eq!((read.limit, read.remaining), (200, 173));
+        assert_eq!(read.limit, 200);
         assert_eq!(read.limit_type, Some("High-volume transactions"));
         assert!(read.is_of_type("high-volume Transactions"));
         assert!(!read.is_of_type("Default"));
@@ -74,31 +67,26 @@ mod tests {
         let headers = headers(&[
             ("concurrency-limit-type", "Billing Engine"),
             ("concurrency-limit-limit", "10"),
-            ("concurrency-limit-remaining", "0"),
         ]);
 
         assert_eq!(Concurrency::read(&headers).unwrap().limit_type, Some("Billing Engine"));
     }
 
     #[test]
-    fn a_missing_type_still_leaves_the_numbers() {
-        let headers =
-            headers(&[("concurrency-limit-limit", "40"), ("concurrency-limit-remaining", "39")]);
+    fn a_missing_type_still_leaves_the_limit() {
+        let headers = headers(&[("concurrency-limit-limit", "40")]);
 
         let read = Concurrency::read(&headers).unwrap();
 
-        assert_eq!(read, Concurrency { limit_type: None, limit: 40, remaining: 39 });
+        assert_eq!(read, Concurrency { limit_type: None, limit: 40 });
     }
 
     #[test]
-    fn fields_that_are_not_numbers_say_nothing() {
-        for (limit, remaining) in [("", "1"), ("40", "-1"), ("40", "many"), ("99999999999", "1")] {
-            let headers = headers(&[
-                ("concurrency-limit-limit", limit),
-                ("concurrency-limit-remaining", remaining),
-            ]);
+    fn a_limit_that_is_no_number_says_nothing() {
+        for limit in ["", "-1", "many", "99999999999"] {
+            let headers = headers(&[("concurrency-limit-limit", limit)]);
 
-            assert_eq!(Concurrency::read(&headers), None, "{limit:?} {remaining:?}");
+            assert_eq!(Concurrency::read(&headers), None, "{limit:?}");
         }
         assert_eq!(Concurrency::read(&HeaderMap::new()), None);
     }

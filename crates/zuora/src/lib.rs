@@ -5,7 +5,7 @@
 //! | [`operation`] | Which operation is this call, which limit does it count against, may it be repeated under a key or go to `/v1/async`? |
 //! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
 //! | [`answer`] | Did Zuora do what was asked, refuse it because of a limit, or not know who asked? |
-//! | [`concurrency`] | How much of a limit is left, in Zuora's own words? |
+//! | [`concurrency`] | How large is a limit, in Zuora's own words? |
 //! | [`target`] | How could this path be read, and does the operator's policy permit every reading? |
 //!
 //! Nothing here does I/O, sleeps, or knows a runtime or an HTTP server. The calendar enters as an

@@ -23,12 +23,8 @@ pub struct Operation {
     pub method: Method,
     /// The path template, with parameters in braces: `/v1/accounts/{account-key}`.
     pub path: &'static str,
-    /// The part of the API it belongs to: `v1`, `crud`, `action`, `object-query`, …
-    pub family: &'static str,
     /// The concurrency limit it counts against.
     pub limit_type: LimitType,
-    /// Whether its request body is declared as `application/json`.
-    pub json_body: bool,
     /// Whether it has the generic `/v1/async/…` form.
     pub async_form: AsyncForm,
     /// Whether it takes an `Idempotency-Key`.
@@ -52,10 +48,6 @@ pub enum LimitType {
 }
 
 impl LimitType {
-    /// Every limit type, in the order of the guide.
-    pub const ALL: [Self; 4] =
-        [Self::Default, Self::HighVolume, Self::ObjectQuery, Self::Unlimited];
-
     /// Zuora's own name, as `Concurrency-Limit-Type` carries it; `Unlimited` is our word.
     pub const fn name(self) -> &'static str {
         match self {
@@ -64,12 +56,6 @@ impl LimitType {
             Self::ObjectQuery => "Object Query",
             Self::Unlimited => "Unlimited",
         }
-    }
-
-    /// Finds a limit type by Zuora's name for it, whatever its case: the guides themselves write
-    /// `default` and `Default`. `None` for names not known here.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|limit_type| limit_type.name().eq_ignore_ascii_case(name))
     }
 }
 

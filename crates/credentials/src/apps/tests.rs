@@ -221,17 +221,6 @@ fn a_secret_may_look_like_a_token() {
 }
 
 #[test]
-fn a_digest_is_read_from_the_configuration() {
-    let hex = "2CF24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-
-    assert!(SecretDigest::from_hex(hex).unwrap().matches("hello"));
-    assert!(!SecretDigest::from_hex(hex).unwrap().matches("hellp"));
-    for text in ["", "2cf2", &hex[1..], &format!("{hex}00"), &hex.replace('2', "x")] {
-        assert_eq!(SecretDigest::from_hex(text).unwrap_err(), InvalidDigest, "{text}");
-    }
-}
-
-#[test]
 fn nothing_that_is_printed_shows_a_secret() {
     let printed = format!("{:?} {:?}", apps(), SecretDigest::of(BATCH_SECRET));
 

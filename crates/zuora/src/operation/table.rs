@@ -8,12 +8,10 @@ use super::{AsyncForm, IdempotencyKeys, LimitType, Operation};
 const FILE: &str = include_str!("../operations.tsv");
 
 /// The columns, in the order of the file's first line.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 8] = [
     "method",
     "path",
     "operation_id",
-    "family",
-    "request_content_type",
     "concurrency_type",
     "async_eligible",
     "async_suitable",
@@ -33,15 +31,12 @@ pub(super) fn read() -> Vec<Operation> {
 }
 
 fn operation(line: &'static str) -> Operation {
-    let [method, path, id, family, content_type, limit, eligible, suitable, note, keys] =
-        columns(line);
+    let [method, path, id, limit, eligible, suitable, note, keys] = columns(line);
     Operation {
         id,
         method: self::method(method),
         path,
-        family,
         limit_type: limit_type(limit),
-        json_body: content_type == "application/json",
         async_form: async_form(eligible, suitable, note),
         idempotency_keys: idempotency_keys(keys),
     }

@@ -18,14 +18,15 @@ fn the_table_has_every_line_of_the_file() {
 fn the_columns_hold_what_was_counted_in_the_documents() {
     let of_type = |limit_type| operations().iter().filter(|o| o.limit_type == limit_type).count();
     let keys = |keys| operations().iter().filter(|o| o.idempotency_keys == keys).count();
-    let json = operations().iter().filter(|o| o.json_body).count();
     let eligible = operations().iter().filter(|o| o.async_form == AsyncForm::Eligible).count();
     let unknown =
         operations().iter().filter(|o| matches!(o.async_form, AsyncForm::Unknown(_))).count();
 
-    assert_eq!(LimitType::ALL.map(of_type), [716, 9, 266, 2]);
+    let types =
+        [LimitType::Default, LimitType::HighVolume, LimitType::ObjectQuery, LimitType::Unlimited];
+    assert_eq!(types.map(of_type), [716, 9, 266, 2]);
     assert_eq!(keys(IdempotencyKeys::Accepted), 265);
-    assert_eq!((json, eligible, unknown), (367, 257, 45));
+    assert_eq!((eligible, unknown), (257, 45));
 }
 
 #[test]
@@ -135,14 +136,6 @@ fn the_limit_types_are_those_of_the_guide() {
     check(&Method::POST, "/oauth/token", LimitType::Unlimited);
     check(&Method::POST, "/v1/connections", LimitType::Unlimited);
     check(&Method::POST, "/apps/services/a/91.0", LimitType::Default);
-}
-
-#[test]
-fn limit_types_are_found_by_name_whatever_the_case() {
-    assert_eq!(LimitType::named("default"), Some(LimitType::Default));
-    assert_eq!(LimitType::named("high-volume TRANSACTIONS"), Some(LimitType::HighVolume));
-    assert_eq!(LimitType::named("Object Query"), Some(LimitType::ObjectQuery));
-    assert_eq!(LimitType::named("Billing"), None);
 }
 
 #[test]
