@@ -37,7 +37,6 @@ fn ask(pool: PoolId, app: usize) -> Ask {
         app: AppId::new(app),
         deadline: Instant::now() + Duration::from_secs(60),
         place: Place::Back,
-        not_before: None,
     }
 }
 

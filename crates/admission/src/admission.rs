@@ -83,9 +83,9 @@ impl Admission {
         Ok(Kept::new(Arc::clone(self), pool, app, bytes))
     }
 
-    /// Returns how long a call of `app` would wait if it asked now, as far as measurements tell: zero
-    /// if it would not wait, or while there are no measurements and no pause.
-    pub fn predicted_wait(&self, pool: PoolId, app: AppId) -> Duration {
+    /// Returns how long a call of `app` would wait if it asked now, as far as measurements tell.
+    #[cfg(test)]
+    pub(crate) fn predicted_wait(&self, pool: PoolId, app: AppId) -> Duration {
         let mut state = self.lock();
         let now = Instant::now();
         let pool = state.pool(pool);

@@ -17,8 +17,6 @@ pub struct Ask {
     pub deadline: Instant,
     /// Where in its app's queue the call stands if it must wait.
     pub place: Place,
-    /// Not to be sent before this moment: until then the call waits without a permit, and others go on.
-    pub not_before: Option<Instant>,
 }
 
 /// Where a call stands in its app's queue.
@@ -40,6 +38,7 @@ pub struct Ticket {
     pub(crate) number: u64,
     /// When the call first asked.
     pub(crate) since: Instant,
+    /// Not to be sent before this moment: until then the call waits without a permit, and others go on.
     pub(crate) not_before: Option<Instant>,
 }
 
@@ -121,17 +120,6 @@ pub enum Shed {
 }
 
 impl Shed {
-    /// Returns the word for metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::QueueFull { .. } => "queue-full",
-            Self::QueueBytes { .. } => "queue-bytes",
-            Self::QueueTimeout { .. } => "queue-timeout",
-            Self::Cooldown { .. } => "cooldown",
-            Self::Hopeless { .. } => "deadline",
-        }
-    }
-
     /// Returns how long to wait before asking again, seen from `now`: whole seconds, at least one.
     pub fn retry_after(self, now: Instant) -> Duration {
         match self {

@@ -20,11 +20,6 @@ impl Kept {
         Self { admission, pool, app, bytes }
     }
 
-    /// Returns how many bytes are counted.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// Counts `more` bytes of the same body.
     ///
     /// # Errors

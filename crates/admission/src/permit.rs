@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::pool::{End, Grant};
 use crate::{Admission, Refused, Ticket, WaitReason};
@@ -21,12 +20,7 @@ impl Permit {
         Self { admission, grant, is_back: false }
     }
 
-    /// Returns how long the call waited for this permit; zero if it did not.
-    pub fn waited(&self) -> Duration {
-        self.grant.waited
-    }
-
-    /// Returns why it waited, or `None` if it did not.
+    /// Returns why the call waited for it, or `None` if it did not.
     pub fn reason(&self) -> Option<WaitReason> {
         self.grant.reason
     }

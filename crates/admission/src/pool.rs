@@ -27,7 +27,6 @@ pub(crate) struct Grant {
     pub(crate) app: AppId,
     pub(crate) ticket: Ticket,
     pub(crate) granted: Instant,
-    pub(crate) waited: Duration,
     pub(crate) reason: Option<WaitReason>,
 }
 
@@ -267,9 +266,7 @@ impl Pool {
             let had_to_rest = opened.is_some_and(|opened| arrived < opened);
             if had_to_rest { WaitReason::Cooldown } else { WaitReason::Capacity }
         });
-        let waited =
-            waited.map_or(Duration::ZERO, |(arrived, _)| now.saturating_duration_since(arrived));
-        Grant { pool: self.id, app, ticket, granted: now, waited, reason }
+        Grant { pool: self.id, app, ticket, granted: now, reason }
     }
 
     /// Whether the wait clearly exceeds the deadline: by half, even if the pool were whole at once.

@@ -20,7 +20,7 @@ use tokio::time::{self, Instant};
 
 use crate::jitter::Jitter;
 use crate::{
-    Admission, AppId, Ask, Permit, Place, PoolId, PoolSettings, QueueBounds, Settings, Shed,
+    Admission, AppId, Ask, Permit, Place, PoolId, PoolSettings, QueueBounds, Settings, Shed, Ticket,
 };
 
 const POOL: PoolId = PoolId(0);
@@ -61,13 +61,13 @@ fn ask() -> Ask {
 }
 
 fn ask_of(index: usize) -> Ask {
-    Ask {
-        pool: POOL,
-        app: app(index),
-        deadline: Instant::now() + secs(60),
-        place: Place::Back,
-        not_before: None,
-    }
+    Ask { pool: POOL, app: app(index), deadline: Instant::now() + secs(60), place: Place::Back }
+}
+
+/// As `ask`, but with a ticket that may not be used before `moment`; it stands before all others.
+fn resting(ask: Ask, moment: Instant) -> Ask {
+    let ticket = Ticket { number: 0, since: Instant::now(), not_before: Some(moment) };
+    Ask { place: Place::Front(ticket), ..ask }
 }
 
 /// The outcome of a call that is expected not to wait.

@@ -145,7 +145,7 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Permit, Error> {
         call.enter(Phase::Queue);
-        let ask = Ask { pool: route.pool, app: route.app.id, deadline, place, not_before: None };
+        let ask = Ask { pool: route.pool, app: route.app.id, deadline, place };
         let admitted = tokio::select! {
             biased;
             admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),

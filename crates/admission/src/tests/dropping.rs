@@ -36,7 +36,7 @@ impl<F: Future> Future for GivesUp<F> {
 async fn the_next_one_goes(polls: u32, not_before: Option<Duration>, pause: bool) -> bool {
     let admission = admission(one_pool(1));
     let held = at_once(&admission, ask()).unwrap();
-    let asks = Ask { not_before: not_before.map(|it| Instant::now() + it), ..ask() };
+    let asks = not_before.map_or(ask(), |it| resting(ask(), Instant::now() + it));
     let leaver = tokio::spawn({
         let admission = Arc::clone(&admission);
         async move { GivesUp { call: Box::pin(admission.admit(asks)), polls }.await }
@@ -166,11 +166,11 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
 
     for step in steps {
         match step {
-            Step::Ask { app, patience, rest } => calls.push(ask_again(Ask {
-                deadline: Instant::now() + millis(patience),
-                not_before: (rest > 0).then(|| Instant::now() + millis(rest)),
-                ..ask_of(app)
-            })),
+            Step::Ask { app, patience, rest } => {
+                let ask = Ask { deadline: Instant::now() + millis(patience), ..ask_of(app) };
+                let rests = resting(ask, Instant::now() + millis(rest));
+                calls.push(ask_again(if rest > 0 { rests } else { ask }));
+            }
             Step::Poll(nth) if nth < calls.len() => {
                 if let Poll::Ready(outcome) = calls[nth].as_mut().poll(&mut context) {
                     drop(calls.swap_remove(nth));

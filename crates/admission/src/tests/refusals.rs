@@ -96,11 +96,8 @@ async fn a_pause_sends_those_away_at_once_who_cannot_wait_for_its_end() {
     let admission = admission(one_pool(1));
     let held = at_once(&admission, ask()).unwrap();
     let short = waiting(&admission, Ask { deadline: Instant::now() + secs(20), ..ask() }).await;
-    let resting = Ask {
-        deadline: Instant::now() + secs(30),
-        not_before: Some(Instant::now() + secs(25)),
-        ..ask()
-    };
+    let patient = Ask { deadline: Instant::now() + secs(30), ..ask() };
+    let resting = resting(patient, Instant::now() + secs(25));
     let resting = waiting(&admission, resting).await;
     let long = waiting(&admission, ask()).await;
 

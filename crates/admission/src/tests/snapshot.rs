@@ -14,7 +14,7 @@ async fn everything_is_counted_for_who_caused_it() {
     let _waits = waiting(&admission, ask_of(2)).await;
     pass(secs(3)).await;
     let _waits_too = waiting(&admission, ask_of(2)).await;
-    let resting = Ask { not_before: Some(Instant::now() + secs(30)), ..ask_of(1) };
+    let resting = resting(ask_of(1), Instant::now() + secs(30));
     let _rests = waiting(&admission, resting).await;
     let _kept = admission.keep(POOL, app(2), 7).unwrap();
     pass(secs(1)).await;

@@ -77,7 +77,7 @@ fn a_runtime_that_ends_takes_no_timer_with_it() {
             .unwrap()
     };
     let admission = admission(one_pool(1));
-    let resting = Ask { not_before: Some(Instant::now() + millis(100)), ..ask() };
+    let resting = resting(ask(), Instant::now() + millis(100));
     let first = runtime();
     first.block_on(async {
         waiting(&admission, resting).await.abort();

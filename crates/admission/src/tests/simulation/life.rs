@@ -99,8 +99,6 @@ impl Life {
                 app: super::super::app(app),
                 deadline: wish.deadline,
                 place,
-                // A ticket knows the moment of its refusal; nobody has to repeat it.
-                not_before: wish.not_before.filter(|_| matches!(place, Place::Back)),
             };
             let began = self.wait(pool, &wish, ask, leaves).await;
             let Some(permit) = began else { break };
@@ -128,7 +126,6 @@ impl Life {
         match outcome {
             Some(Ok(permit)) => {
                 let waited = permit.reason().is_some();
-                assert_eq!(permit.waited(), now - wish.asked);
                 *(if waited { &mut seen.waited } else { &mut seen.at_once }) += 1;
                 books.begins(number, waited, now);
                 return Some(permit);
@@ -227,10 +224,8 @@ impl World {
             true => self.dice.random_range(1..2000),
             false => 1_000_000,
         };
-        let rests = self.dice.random_bool(0.05).then(|| self.dice.random_range(1..3000));
-        let not_before = rests.map(|rest| asked + millis(rest));
         let leaves = self.slot(millis(leaves));
-        (pool, app, Wish { app, number: self.calls, asked, deadline, not_before }, leaves)
+        (pool, app, Wish { app, number: self.calls, asked, deadline, not_before: None }, leaves)
     }
 
     /// A request arrives at the tenant, which refuses it at once or takes its time.
