@@ -248,7 +248,7 @@ async fn the_demo_ends_with_what_each_app_got() {
         assert!(row[2].parse::<u64>().unwrap() > 0, "{app} got nothing: {}", output.out);
         assert_eq!(row[6..], ["0", "0"], "nobody is refused, nothing fails: {}", output.out);
     }
-    let tenant = "the tenant: limit 40, at most 40 at once, 0 refused, 1 tokens issued";
+    let tenant = "the tenant: limit 40, at most 40 at once, 0 refused; tokens issued: 1";
     assert!(output.out.contains(tenant), "{}", output.out);
 }
 
