@@ -45,6 +45,12 @@ impl fmt::Debug for Payload {
     }
 }
 
+impl Payload {
+    pub(crate) fn empty() -> Self {
+        Self::Kept { bytes: Bytes::new(), _counted: None }
+    }
+}
+
 impl Outbound {
     pub(crate) fn new(head: Parts, uri: Uri, payload: Payload) -> Self {
         let mut headers = head.headers;
@@ -104,9 +110,6 @@ impl Keeper<'_> {
     /// permit. Polling the body is also what makes hyper send `100 Continue`, so a caller that expects one is only
     /// told to go on once there is room for what it will send.
     pub(crate) async fn receive(&self, mut body: Received) -> Result<Payload, Error> {
-        if body.is_end_stream() {
-            return Ok(Payload::Kept { bytes: Bytes::new(), _counted: None });
-        }
         let announced = body.size_hint().lower();
         if announced > LONGEST_BODY {
             return Err(Error::TooLarge);

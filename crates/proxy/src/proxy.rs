@@ -10,6 +10,7 @@ use credentials::{Apps, Token};
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use telemetry::{AppMetrics, Metrics, Verdict as Label};
 use tokio::time::{Duration, Instant};
@@ -23,7 +24,7 @@ use crate::error::{Error, upload_error};
 use crate::headers;
 use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, Leg};
 use crate::local::Local;
-use crate::outbound::{Keeper, Outbound};
+use crate::outbound::{Keeper, Outbound, Payload};
 use crate::progress::Progress;
 use crate::received::Received;
 use crate::relay::relay;
@@ -65,14 +66,27 @@ impl Proxy {
         })
     }
 
-    /// Answers every request, from whoever sits at `peer`: with Zuora's response, or with our own. Dropping the future means that the caller has
-    /// left: a call that waits leaves the queue at once, one that was sent is seen through without its caller.
-    pub async fn handle(&self, request: Request<Incoming>, peer: Option<IpAddr>) -> Response<Body> {
+    /// Answers every request, from whoever sits at `peer`: with Zuora's response, or with our own. Dropping the future
+    /// means that the caller has left: a call that waits leaves the queue at once, one that was sent is seen through
+    /// without its caller.
+    pub fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Option<IpAddr>,
+    ) -> impl Future<Output = Response<Body>> {
         let version = request.version();
-        let mut call = Box::new(Call::begin(&request, peer, self.stranger.clone()));
-        let request = Received::of(request);
-        let is_unread = request.body().ends_connection();
+        let call = Box::new(Call::begin(&request, peer, self.stranger.clone()));
+        // Not inside the future, which would carry the request twice for as long as the call waits.
+        self.answer(Received::of(request), version, call)
+    }
 
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Received>,
+        version: Version,
+        mut call: Box<Call>,
+    ) -> Response<Body> {
+        let is_unread = request.body().ends_connection();
         let outcome = AssertUnwindSafe(self.forward(request, &mut call)).catch_unwind().await;
         let (mut response, ends_connection) = match outcome.unwrap_or(Err(Error::Panicked)) {
             Ok(mut response) => {
@@ -264,7 +278,11 @@ async fn prepare(
         app: route.app.id,
         longest: tenant.replay_buffer,
     };
-    let payload = keeper.receive(body).await?;
+    // Boxed, so that calls without a body do not carry the room for receiving one.
+    let payload = match body.is_end_stream() {
+        true => Payload::empty(),
+        false => Box::pin(keeper.receive(body)).await?,
+    };
     Ok(Outbound::new(head, uri, payload))
 }
 

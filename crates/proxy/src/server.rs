@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
@@ -197,7 +198,7 @@ impl Shared {
                 spoke.store(true, Ordering::Relaxed);
                 let proxy = Arc::clone(&proxy);
                 // Boxed, so that a connection carries the room for a call only while there is one.
-                Box::pin(async move { Ok::<_, Infallible>(proxy.handle(request, peer).await) })
+                Box::pin(proxy.handle(request, peer).map(Ok::<_, Infallible>))
             }
         });
         let mut connection = pin!(self.http.serve_connection(stream, service));
