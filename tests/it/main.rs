@@ -9,6 +9,7 @@
 
 mod caller;
 mod clients;
+mod deploy;
 mod program;
 mod promises;
 mod road;
