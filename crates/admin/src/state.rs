@@ -55,7 +55,8 @@ impl Admin {
             return Some("draining".to_owned());
         }
         let without = self.tenants.iter().find(|tenant| !tenant.tokens.is_ready())?;
-        Some(format!("no valid token for tenant `{}`", without.name))
+        let why = without.tokens.trouble().map(|error| format!(": {error}")).unwrap_or_default();
+        Some(format!("no valid token for tenant `{}`{why}", without.name))
     }
 
     /// Everything in Prometheus's text format.
@@ -89,7 +90,12 @@ impl Tenant {
     fn state(&self) -> Value {
         let pools: Vec<_> = self.admission.snapshot().pools.iter().map(pool_state).collect();
         let expires_in = self.tokens.expires_in().map(|left| left.as_secs());
-        json!({ "tenant": &*self.name, "token_expires_in_seconds": expires_in, "pools": pools })
+        json!({
+            "tenant": &*self.name,
+            "token_expires_in_seconds": expires_in,
+            "token_trouble": self.tokens.trouble().map(|error| error.to_string()),
+            "pools": pools,
+        })
     }
 }
 

@@ -116,12 +116,13 @@ impl Admission {
         self.decide(|state, now, outbox| state.give_back(grant, end, now, outbox));
     }
 
-    pub(crate) fn observe_limit(self: &Arc<Self>, pool: PoolId, limit: u32) {
+    pub(crate) fn observe_limit(self: &Arc<Self>, pool: PoolId, limit: u32) -> bool {
         self.decide(|state, now, outbox| {
             let pool = state.pool(pool);
-            pool.capacity.observe(limit);
+            let is_news = pool.capacity.observe(limit);
             pool.settle(now, outbox);
-        });
+            is_news
+        })
     }
 
     pub(crate) fn count_bytes(&self, pool: PoolId, app: AppId, more: u64) -> Result<(), Shed> {

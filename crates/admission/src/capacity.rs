@@ -91,9 +91,11 @@ impl Capacity {
         self.closed_until.is_some_and(|until| now < until)
     }
 
-    /// Takes Zuora's own figure, up or down, but never above the configured one.
-    pub(crate) fn observe(&mut self, limit: u32) {
-        self.observed = Some(limit);
+    /// Takes Zuora's own figure, up or down, but never above the configured one. Says whether it
+    /// is another than it was taken to be.
+    pub(crate) fn observe(&mut self, limit: u32) -> bool {
+        let before = self.observed.replace(limit).unwrap_or(self.configured);
+        before != limit
     }
 
     /// Gives back what the clean time up to `now` has earned.

@@ -45,9 +45,9 @@ impl Permit {
 
     /// Tells what Zuora said it allows in this pool (`Concurrency-Limit-Limit`; Zuora: concurrent
     /// request limits guide). The pool follows at once, down and up, never above the configured
-    /// ceiling.
-    pub fn observe_limit(&self, limit: u32) {
-        self.admission.observe_limit(self.grant.pool, limit);
+    /// ceiling. Returns whether this is news: another limit than the pool knew.
+    pub fn observe_limit(&self, limit: u32) -> bool {
+        self.admission.observe_limit(self.grant.pool, limit)
     }
 }
 

@@ -148,6 +148,12 @@ impl Tokens {
         state.valid(now).map(|held| held.expires_at.saturating_duration_since(now))
     }
 
+    /// Returns why the last fetch failed; `None` once one has succeeded, and while none has ended.
+    #[must_use]
+    pub fn trouble(&self) -> Option<FetchError> {
+        self.shared.state.borrow().trouble.map(|trouble| trouble.error)
+    }
+
     /// Returns whether there is a valid token now.
     #[must_use]
     pub fn is_ready(&self) -> bool {

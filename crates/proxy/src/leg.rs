@@ -340,8 +340,17 @@ impl Claim {
     fn observe(&self, headers: &http::HeaderMap) {
         let said = zuora::Concurrency::read(headers)
             .filter(|said| said.is_of_type(self.route.limit_type.name()));
-        if let (Some(said), Some(permit)) = (said, &self.permit) {
-            permit.observe_limit(said.limit);
+        if let (Some(said), Some(permit)) = (said, &self.permit)
+            && permit.observe_limit(said.limit)
+        {
+            let (tenant, pool, limit) =
+                (&*self.route.tenant.name, self.route.limit_type.name(), said.limit);
+            tracing::warn!(
+                tenant,
+                pool,
+                limit,
+                "Zuora names another limit: compare `concurrency.limits`"
+            );
         }
     }
 }

@@ -20,7 +20,9 @@ fn check(ceiling: u32, headroom: u32, events: &[(u64, Event)], expected: &[(u64,
     for (at, event) in events {
         let now = start + millis(*at);
         match event {
-            Says(limit) => capacity.observe(*limit),
+            Says(limit) => {
+                capacity.observe(*limit);
+            }
             RefusedWith(fitted) => capacity.shrink(now, *fitted),
             Pause(until) => {
                 let until = start + millis(*until);

@@ -188,7 +188,9 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
                     calls.push(ask_again(Ask { place: Place::Front(ticket), ..ask() }));
                 }
             }
-            Step::Observe { nth, limit } if nth < held.len() => held[nth].observe_limit(limit),
+            Step::Observe { nth, limit } if nth < held.len() => {
+                held[nth].observe_limit(limit);
+            }
             Step::Pass(time) => pass(millis(time)).await,
             _ => {}
         }

@@ -1,12 +1,14 @@
 //! `check`: is this configuration sound?
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
 use config::Config;
+use http::uri::Scheme;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -33,11 +35,27 @@ impl Check {
             let limits = limits.collect::<Vec<_>>().join(", ");
             let _ = writeln!(text, "  tenant `{}` at {}: {limits}", tenant.name, tenant.base_url);
         }
+        for tenant in config.tenants.iter().filter(|tenant| sends_in_clear(tenant)) {
+            let _ = writeln!(
+                text,
+                "  warning: `{}` is not https: the client secret, every token and every answer of tenant `{}` cross the \
+                 network in clear",
+                tenant.base_url, tenant.name
+            );
+        }
         for app in &config.apps {
             let _ = writeln!(text, "  app `{}` calls `{}`", app.name, config.tenant_of(app).name);
         }
         super::say(&text)
     }
+}
+
+/// Whether calls to the tenant leave this machine without encryption.
+fn sends_in_clear(tenant: &config::Tenant) -> bool {
+    let host = tenant.base_url.authority().host().trim_matches(['[', ']']);
+    let is_here =
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    *tenant.base_url.scheme() == Scheme::HTTP && !is_here
 }
 
 /// What can be read, and cannot be used: certificates and keys.
