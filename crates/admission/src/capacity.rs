@@ -19,6 +19,8 @@ const DOUBLINGS: u32 = 2;
 pub(crate) struct Capacity {
     configured: u32,
     headroom: u32,
+    /// The last figure of Zuora's that was worth telling.
+    told: Option<u32>,
     observed: Option<u32>,
     shrunk: Option<Shrunk>,
     ramp: Option<Ramp>,
@@ -46,6 +48,7 @@ impl Capacity {
         Self {
             configured: settings.ceiling.get(),
             headroom: settings.headroom,
+            told: None,
             observed: None,
             shrunk: None,
             ramp: None,
@@ -92,10 +95,10 @@ impl Capacity {
     }
 
     /// Takes Zuora's own figure, up or down, but never above the configured one. Says whether it
-    /// is another than it was taken to be.
+    /// is worth telling: neither the configured one nor the one told last.
     pub(crate) fn observe(&mut self, limit: u32) -> bool {
-        let before = self.observed.replace(limit).unwrap_or(self.configured);
-        before != limit
+        self.observed = Some(limit);
+        limit != self.configured && self.told.replace(limit) != Some(limit)
     }
 
     /// Gives back what the clean time up to `now` has earned.

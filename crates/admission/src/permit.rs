@@ -45,7 +45,8 @@ impl Permit {
 
     /// Tells what Zuora said it allows in this pool (`Concurrency-Limit-Limit`; Zuora: concurrent
     /// request limits guide). The pool follows at once, down and up, never above the configured
-    /// ceiling. Returns whether this is news: another limit than the pool knew.
+    /// ceiling. Returns whether that is worth
+    /// telling: another limit than the configured one, and than the one told last.
     pub fn observe_limit(&self, limit: u32) -> bool {
         self.admission.observe_limit(self.grant.pool, limit)
     }

@@ -100,6 +100,7 @@ fn tenant(
         track_ids: track_ids(settings.track_id),
         attempts: settings.retry.attempts.get(),
         replay_buffer: settings.retry.replay_buffer,
+        connect_timeout: settings.timeouts.connect,
         response_timeout: settings.timeouts.response,
         metrics: tenant_metrics,
     }))

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::HeaderValue;
+use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
 use telemetry::{AppMetrics, Source, Verdict};
@@ -46,6 +46,8 @@ pub(crate) struct Call {
 
     answered: Option<Answered>,
     bytes: u64,
+    /// How long the answer's body was announced to be.
+    length: Option<u64>,
     complete: bool,
 }
 
@@ -95,6 +97,7 @@ impl Call {
             repeats: None,
             answered: None,
             bytes: 0,
+            length: None,
             complete: false,
         }
     }
@@ -128,8 +131,11 @@ impl Call {
 
     /// Notes the answer, and writes on it what the caller may want to know about its way.
     pub(crate) fn answer<B>(&mut self, response: &mut Response<B>, error: Option<&Error>) {
+        self.leave();
         let status = response.status();
         let fields = response.headers_mut();
+        let length = fields.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        self.length = length.and_then(|length| length.parse().ok());
         let elapsed = self.started.elapsed();
         let overhead = elapsed.saturating_sub(self.spent.iter().sum());
 
@@ -170,6 +176,10 @@ impl Call {
     /// Counts bytes of the answer's body.
     pub(crate) fn sent(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
+        // hyper asks no further once it has as many bytes as were announced.
+        if self.length == Some(self.bytes) {
+            self.completed();
+        }
     }
 
     /// Notes that all of the answer has been taken. Until then it counts as cut off, by whomever.

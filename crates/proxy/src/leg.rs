@@ -81,7 +81,7 @@ pub(crate) struct Afterlife {
     pub(crate) tracker: TaskTracker,
     pub(crate) track_id: TrackId,
     pub(crate) is_write: bool,
-    pub(crate) patience: Duration,
+    pub(crate) route: Arc<Route>,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -165,8 +165,11 @@ impl Afterlife {
     /// Waits for the answer that nobody else waits for any more, and tells the log how it went.
     async fn see_through(self, running: Running) {
         let track_id = self.track_id.as_str();
-        // Zuora gives up before this, so what is dropped then is over.
-        match self.progress.within(LONGEST_WORK.max(self.patience), running).await {
+        let tenant = &self.route.tenant;
+        // Zuora gives up before this, so what is dropped then is over. A request without a body tells no progress, and
+        // may have begun with a connection that took its time.
+        let patience = LONGEST_WORK.max(tenant.response_timeout) + tenant.connect_timeout;
+        match self.progress.within(patience, running).await {
             Some(Ok(answer)) => {
                 let status = answer.head.status.as_u16();
                 tracing::info!(
@@ -179,10 +182,13 @@ impl Afterlife {
             Some(Err(failure)) => {
                 tracing::warn!(track_id, %failure, "a call that nobody waits for any more failed");
             }
-            None => tracing::warn!(
-                track_id,
-                "Zuora never answered a call that nobody waits for any more"
-            ),
+            None => {
+                self.route.pool_metrics().attempt(Label::Ambiguous, self.progress.elapsed());
+                tracing::warn!(
+                    track_id,
+                    "Zuora never answered a call that nobody waits for any more"
+                );
+            }
         }
     }
 
@@ -194,7 +200,12 @@ impl Afterlife {
             drop(claim);
             return;
         }
-        let pump = Pump { incoming: rest, patience: self.patience, to_the_end: true, held: claim };
+        let pump = Pump {
+            incoming: rest,
+            patience: self.route.tenant.response_timeout,
+            to_the_end: true,
+            held: claim,
+        };
         // Nobody reads: the pump must know, or it waits for room in a buffer that nobody empties.
         let (unread, pumping) = pump.start(Bytes::new());
         drop(unread);

@@ -23,7 +23,13 @@ impl Progress {
     /// Another piece of the request has left.
     pub(crate) fn sent(&self) {
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(ANSWERED - 1);
-        self.last.store(micros, Ordering::Relaxed);
+        // An answer may begin before the request has ended, and then counts.
+        self.last.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    /// How long the attempt has lasted.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The answer has begun, so nobody waits for its beginning any more.

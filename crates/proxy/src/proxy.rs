@@ -158,6 +158,9 @@ impl Proxy {
         deadline: Instant,
         call: &mut Call,
     ) -> Result<Permit, Error> {
+        if self.closing.is_cancelled() {
+            return Err(Error::Draining);
+        }
         call.enter(Phase::Queue);
         let ask = Ask { pool: route.pool, app: route.app.id, deadline, place };
         let admitted = tokio::select! {
@@ -198,7 +201,7 @@ impl Proxy {
             tracker: self.tasks.clone(),
             track_id: call.track_id().clone(),
             is_write: outbound.is_write(),
-            patience: route.tenant.response_timeout,
+            route: Arc::clone(route),
             progress: Arc::clone(&progress),
         };
         let attempt_number = call.attempts;
@@ -332,6 +335,7 @@ async fn judge(
             let why = match failure {
                 Failure::Unreachable(_) => "unreachable",
                 Failure::NotSent(..) => obstacle.unwrap_or("not-sent"),
+                Failure::Broke(ref cause) if upload_error(&**cause).is_some() => "caller-broke",
                 Failure::Timeout(_) | Failure::Broke(_) => "ambiguous",
             };
             route.tenant.metrics.retry_abandoned(why);

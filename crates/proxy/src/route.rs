@@ -52,6 +52,8 @@ pub struct Tenant {
     pub attempts: u32,
     /// The longest request body that is kept for another attempt, in bytes.
     pub replay_buffer: u64,
+    /// How long a connection may take to stand.
+    pub connect_timeout: Duration,
     /// How long Zuora may take to begin its answer, and may fall silent within it.
     pub response_timeout: Duration,
     /// Counts what happens here.

@@ -148,6 +148,11 @@ impl Raw {
         self.received.is_empty() && !self.more().await
     }
 
+    /// Waits until something has come.
+    pub async fn some(&mut self) {
+        assert!(self.more().await, "the connection ended before a byte");
+    }
+
     /// Everything until the connection ends.
     pub async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}

@@ -56,6 +56,27 @@ async fn every_line_is_json_and_every_call_has_one() {
 }
 
 #[tokio::test]
+async fn an_answer_is_complete_only_if_it_was_taken_whole() {
+    let (tenant, directory) = (tenant().await, TempDir::new().unwrap());
+    let running = Running::before(&tenant, &Yaml::default(), &directory).await;
+
+    let file = |bytes: u32| request(Method::GET, &format!("/v1/files/size-{bytes}"), "");
+    assert_eq!(ask(running.address, file(500_000)).await.body.len(), 500_000);
+    let mut leaving = Raw::connect(running.address).await;
+    let ask = "GET /v1/files/size-50000000 HTTP/1.1\r\nhost: gw\r\nauthorization: Bearer ";
+    leaving.write(format!("{ask}{SECRET}\r\n\r\n")).await;
+    leaving.some().await;
+    drop(leaving);
+
+    let ended = running.stop().await;
+    let lines = ended.lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let calls: Vec<_> = lines.filter(|line| line["target"] == "access").collect();
+    let [whole, left] = &calls[..] else { panic!("{calls:#?}") };
+    assert_eq!((&whole["complete"], &whole["bytes"]), (&true.into(), &500_000.into()));
+    assert_eq!((&left["status"], &left["complete"]), (&200.into(), &false.into()));
+}
+
+#[tokio::test]
 async fn no_secret_is_in_the_log_however_much_it_tells() {
     const ADMIN: &str = "the-token-of-the-operators";
     const SIGNING: &str = "the-key-that-signs-tokens-for-apps-of-the-test";

@@ -201,6 +201,7 @@ impl Scene {
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
             attempts: 5,
             replay_buffer: 1024 * 1024,
+            connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(125),
             metrics: metrics.tenant("t"),
         });
