@@ -5,7 +5,7 @@
 
 use http::header::{self, HeaderName};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, Request, Version};
 
 use crate::headers;
 
@@ -79,17 +79,10 @@ fn framing(version: Version, headers: &HeaderMap) -> Result<(), BadRequest> {
 }
 
 fn target<B>(request: &Request<B>) -> Result<(), BadRequest> {
-    match *request.method() {
-        Method::GET
-        | Method::HEAD
-        | Method::POST
-        | Method::PUT
-        | Method::PATCH
-        | Method::DELETE
-        | Method::OPTIONS => {}
-        // A tunnel and an echo of the shared token are never meant for Zuora (RFC 9110 9.3.6, 9.3.8). And `get` is not
-        // `GET` to policy, but may be to a server that is less strict.
-        _ => return Err(BadRequest::Method),
+    // A tunnel and an echo of the shared token are never meant for Zuora (RFC 9110 9.3.6, 9.3.8). And `get` is not `GET`
+    // to policy, but may be to a server that is less strict.
+    if !zuora::METHODS.contains(request.method()) {
+        return Err(BadRequest::Method);
     }
     let uri = request.uri();
     let absolute =
@@ -154,6 +147,8 @@ pub(crate) fn single<'h>(
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     fn request(target: &str, fields: &[(&str, &str)]) -> Request<()> {

@@ -23,5 +23,5 @@ pub mod track_id;
 pub use answer::{ANSWER_LOOK, Refusal, RefusalKind, Verdict, judge, judge_needs_body};
 pub use concurrency::Concurrency;
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
-pub use target::{BadTarget, Pattern, PatternError, Policy, Target};
+pub use target::{BadTarget, METHODS, Pattern, PatternError, Policy, Target};
 pub use track_id::{TrackId, TrackIdError};

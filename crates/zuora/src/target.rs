@@ -15,7 +15,7 @@ mod tests;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{METHODS, Pattern, PatternError};
 
 use readings::readings;
 

@@ -262,22 +262,22 @@ async fn targets_are_judged_as_over_http_1() {
         .await;
 }
 
-#[tokio::test]
-async fn streams_that_are_reset_while_they_wait_never_go_upstream() {
-    let yaml = Yaml {
-        tenant: vec!["concurrency: {headroom: 0, limits: {Default: 1}}".into()],
-        ..Yaml::default()
-    };
-    let scene = Scene::with(&yaml).await;
+/// A tenant with one permit, which has issued its token, and answers the next `answers` calls after a while each.
+async fn one_slow_permit(answers: u32) -> Scene {
+    let one = "concurrency: {headroom: 0, limits: {Default: 1}}".to_owned();
+    let scene = Scene::with(&Yaml { tenant: vec![one], ..Yaml::default() }).await;
     scene.serves("a token, first").await;
     scene.upstream.forget();
-    for _ in 0..50 {
-        scene.upstream.play(
-            Play::default()
-                .pause(Duration::from_millis(150))
-                .then("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
-        );
+    for _ in 0..answers {
+        let slow = Play::default().pause(Duration::from_millis(150));
+        scene.upstream.play(slow.then("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
     }
+    scene
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_while_they_wait_never_go_upstream() {
+    let scene = one_slow_permit(50).await;
     let request = block(&ask("GET", "/v1/reset", &[]));
     // In batches, so that the gateway sees streams before it sees their end, and all at once.
     for batch in [10, 2000] {
@@ -315,20 +315,7 @@ async fn streams_that_are_reset_while_they_wait_never_go_upstream() {
 
 #[tokio::test]
 async fn streams_that_are_made_to_be_reset_never_go_upstream() {
-    let yaml = Yaml {
-        tenant: vec!["concurrency: {headroom: 0, limits: {Default: 1}}".into()],
-        ..Yaml::default()
-    };
-    let scene = Scene::with(&yaml).await;
-    scene.serves("a token, first").await;
-    scene.upstream.forget();
-    for _ in 0..20 {
-        scene.upstream.play(
-            Play::default()
-                .pause(Duration::from_millis(150))
-                .then("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
-        );
-    }
+    let scene = one_slow_permit(20).await;
     let request = block(&ask("GET", "/v1/reset", &[]));
     let flood: Vec<u8> = (0..500_u32)
         .map(|n| 2 * n + 1)

@@ -8,20 +8,9 @@ use anyhow::bail;
 use clap::Args;
 use config::{App, Config};
 use http::{Method, Uri};
-use zuora::{AsyncForm, IdempotencyKeys, LimitType, Target, TrackId};
+use zuora::{AsyncForm, IdempotencyKeys, LimitType, METHODS, Target, TrackId};
 
 use crate::wiring;
-
-/// The methods that go further than the gateway's door.
-const METHODS: [Method; 7] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
-];
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]

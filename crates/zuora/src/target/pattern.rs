@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use http::Method;
 
-/// The methods a pattern may name; others are more likely a slip than a wish.
-const METHODS: [Method; 7] = [
+/// The methods that Zuora's API has, and the one that browsers ask with. A pattern may name these; others are more likely
+/// a slip than a wish, and no request with another one is for Zuora.
+pub const METHODS: [Method; 7] = [
     Method::GET,
     Method::HEAD,
     Method::POST,
