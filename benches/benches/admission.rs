@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, num::NonZeroU32, sync::Arc, time::Duration};
 
 use admission::{
-    Admission, AppId, Ask, Permit, Place, PoolId, PoolSettings, QueueBounds, Settings,
+    Admission, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolId, PoolSettings,
+    QueueBounds, RateLimits, Settings, Start,
 };
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
@@ -20,22 +21,27 @@ fn admission() -> (Arc<Admission>, PoolId) {
         entity: None,
         ceiling: NonZeroU32::new(CEILING).expect("the ceiling is not zero"),
         headroom: 0,
+        enforce: true,
+        on_refusal: OnRefusal::Shrink,
+        retry_after_cap: None,
     };
     let settings = Settings {
         pools: vec![pool],
-        apps: APPS.map(Arc::from).to_vec(),
+        apps: APPS.map(AppSettings::named).to_vec(),
         queue: QueueBounds { max_requests: 20_000, max_bytes: 1 << 30 },
+        rate: RateLimits::NONE,
     };
-    let admission = Admission::new(settings);
+    let admission = Admission::new(settings, Start::Full);
     let pool = admission.pool(None, "Default").expect("the pool is in the settings");
     (admission, pool)
 }
 
-fn ask(pool: PoolId, app: usize) -> Ask {
+fn ask(admission: &Admission, pool: PoolId, app: usize) -> Ask {
     Ask {
         pool,
-        app: AppId::new(app),
-        deadline: Instant::now() + Duration::from_secs(60),
+        app: admission.app(APPS[app]).expect("the app is in the settings"),
+        user: None,
+        deadline: Deadline::Permit(Instant::now() + Duration::from_secs(60)),
         place: Place::Back,
     }
 }
@@ -48,7 +54,7 @@ fn take(admission: &Arc<Admission>, ask: Ask) -> Permit {
 fn uncontended(criterion: &mut Criterion) {
     let (admission, pool) = admission();
     criterion.bench_function("admit and release, nobody waits", |bencher| {
-        bencher.iter(|| drop(take(&admission, ask(pool, 0))));
+        bencher.iter(|| drop(take(&admission, ask(&admission, pool, 0))));
     });
 }
 
@@ -62,16 +68,17 @@ fn with_waiters(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(waiters), |bencher| {
             let (admission, pool) = admission();
             let mut out: VecDeque<Permit> =
-                (0..CEILING).map(|_| take(&admission, ask(pool, 0))).collect();
-            let mut waiting: FuturesUnordered<_> =
-                (0..waiters).map(|call| admission.admit(ask(pool, call % APPS.len()))).collect();
+                (0..CEILING).map(|_| take(&admission, ask(&admission, pool, 0))).collect();
+            let mut waiting: FuturesUnordered<_> = (0..waiters)
+                .map(|call| admission.admit(ask(&admission, pool, call % APPS.len())))
+                .collect();
             assert!(waiting.next().now_or_never().is_none(), "all permits are out");
 
             let mut call = 0;
             bencher.iter(|| {
                 out.pop_front();
                 call += 1;
-                waiting.push(admission.admit(ask(pool, call % APPS.len())));
+                waiting.push(admission.admit(ask(&admission, pool, call % APPS.len())));
                 let next = waiting.next().now_or_never().flatten().expect("one has its turn");
                 out.push_back(next.expect("nobody is turned away"));
             });

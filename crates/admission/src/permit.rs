@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::pool::{End, Grant};
-use crate::{Admission, Refused, Ticket, WaitReason};
+use crate::{Admission, Refused, Said, Ticket, WaitReason};
 
 /// The right to have one request at Zuora now. Dropping it means that Zuora is done with the request:
 /// the permit goes to the next in turn.
@@ -23,6 +23,11 @@ impl Permit {
     /// Returns why the call waited for it, or `None` if it did not.
     pub fn reason(&self) -> Option<WaitReason> {
         self.grant.reason
+    }
+
+    /// Returns what the call would have waited for, had the limit been enforced.
+    pub fn would_have_waited(&self) -> Option<WaitReason> {
+        None
     }
 
     /// Returns the call's place in line, for asking again in a call that is to be repeated for
@@ -47,8 +52,8 @@ impl Permit {
     /// request limits guide). The pool follows at once, down and up, never above the configured
     /// ceiling. Returns whether that is worth
     /// telling: another limit than the configured one, and than the one told last.
-    pub fn observe_limit(&self, limit: u32) -> bool {
-        self.admission.observe_limit(self.grant.pool, limit)
+    pub fn observe(&self, said: Said) -> bool {
+        self.admission.observe_limit(self.grant.pool, said.limit)
     }
 }
 

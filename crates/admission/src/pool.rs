@@ -124,11 +124,11 @@ impl Pool {
     ) -> Result<Answer, Shed> {
         self.settle(now, outbox);
         if let Some(until) = self.opens(due, now)
-            && ask.deadline <= until
+            && ask.until() <= until
         {
             return Err(Shed::Cooldown { until });
         }
-        if ask.deadline <= now {
+        if ask.until() <= now {
             return Err(Shed::QueueTimeout { retry_after: self.advice(ask.app, now) });
         }
         let is_due = due.is_none_or(|due| due <= now);
@@ -142,7 +142,7 @@ impl Pool {
             return Err(Shed::Hopeless { retry_after: self.advice(ask.app, now) });
         }
         let (tell, told) = oneshot::channel();
-        let (app, deadline) = (ask.app, ask.deadline);
+        let (app, deadline) = (ask.app, ask.until());
         let waiter = Waiter { app, ticket, arrived: now, deadline, due, tell };
         let spot = self.queue.push(Key::new(ticket, nth), waiter, now);
         self.arm(now, outbox);
@@ -276,7 +276,7 @@ impl Pool {
             Place::Front(ticket) => Some(ticket),
         };
         let ahead = self.queue.ahead_of(ask.app, ticket);
-        let patience = ask.deadline.saturating_duration_since(now + self.closed_for(now));
+        let patience = ask.until().saturating_duration_since(now + self.closed_for(now));
         self.time_for(ahead, self.capacity.full()).is_some_and(|wait| wait > patience * 3 / 2)
     }
 

@@ -20,7 +20,8 @@ use tokio::time::{self, Instant};
 
 use crate::jitter::Jitter;
 use crate::{
-    Admission, AppId, Ask, Permit, Place, PoolId, PoolSettings, QueueBounds, Settings, Shed, Ticket,
+    Admission, AppId, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolId, PoolSettings,
+    QueueBounds, RateLimits, Said, Settings, Shed, Ticket,
 };
 
 const POOL: PoolId = PoolId(0);
@@ -29,14 +30,23 @@ const POOL: PoolId = PoolId(0);
 fn one_pool(ceiling: u32) -> Settings {
     Settings {
         pools: vec![pool("Default", None, ceiling)],
-        apps: ["a", "b", "c"].map(Arc::from).to_vec(),
+        apps: ["a", "b", "c"].map(AppSettings::named).to_vec(),
         queue: QueueBounds { max_requests: 1000, max_bytes: 1000 },
+        rate: RateLimits::NONE,
     }
 }
 
 fn pool(name: &str, entity: Option<&str>, ceiling: u32) -> PoolSettings {
     let ceiling = NonZeroU32::new(ceiling).unwrap();
-    PoolSettings { name: name.into(), entity: entity.map(Arc::from), ceiling, headroom: 0 }
+    PoolSettings {
+        name: name.into(),
+        entity: entity.map(Arc::from),
+        ceiling,
+        headroom: 0,
+        enforce: true,
+        on_refusal: OnRefusal::Shrink,
+        retry_after_cap: None,
+    }
 }
 
 fn admission(settings: Settings) -> Arc<Admission> {
@@ -44,7 +54,7 @@ fn admission(settings: Settings) -> Arc<Admission> {
 }
 
 fn app(index: usize) -> AppId {
-    AppId::new(index)
+    AppId(u32::try_from(index).unwrap())
 }
 
 fn secs(seconds: u64) -> Duration {
@@ -61,7 +71,8 @@ fn ask() -> Ask {
 }
 
 fn ask_of(index: usize) -> Ask {
-    Ask { pool: POOL, app: app(index), deadline: Instant::now() + secs(60), place: Place::Back }
+    let deadline = Deadline::Permit(Instant::now() + secs(60));
+    Ask { pool: POOL, app: app(index), user: None, deadline, place: Place::Back }
 }
 
 /// As `ask`, but with a ticket that may not be used before `moment`; it stands before all others.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use admission::{Admission, AppId, PoolSettings, QueueBounds, Settings};
+use admission::{
+    Admission, AppSettings, OnRefusal, PoolSettings, QueueBounds, RateLimits, Settings, Start,
+};
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AppCredential, Apps, SecretDigest, SigningKey, Tokens};
 use http::Uri;
@@ -89,7 +91,7 @@ fn tenant(
     let config::Credentials::OAuth { client_id, client_secret, .. } = &settings.credentials;
     let oauth = OAuth::new(upstream.clone(), client_id, client_secret.expose());
 
-    let admission = Admission::new(admission_settings(config, index));
+    let admission = Admission::new(admission_settings(config, index), Start::Full);
     let tenant_metrics = metrics.tenant(&settings.name);
     Ok(Arc::new(Tenant {
         name: Arc::clone(&settings.name),
@@ -114,13 +116,17 @@ fn admission_settings(config: &Config, tenant: usize) -> Settings {
             entity: entity.clone(),
             ceiling: *ceiling,
             headroom: settings.concurrency.headroom,
+            enforce: true,
+            on_refusal: OnRefusal::Shrink,
+            retry_after_cap: None,
         })
     });
     let queue = QueueBounds {
         max_requests: settings.queue.max_requests.get(),
         max_bytes: settings.queue.max_bytes,
     };
-    Settings { pools: pools.collect(), apps: apps_of(config, tenant).collect(), queue }
+    let apps = apps_of(config, tenant).map(AppSettings::named);
+    Settings { pools: pools.collect(), apps: apps.collect(), queue, rate: RateLimits::NONE }
 }
 
 /// The entities of a tenant; one without an id if it has only one.
@@ -148,12 +154,11 @@ fn apps_of(config: &Config, tenant: usize) -> impl Iterator<Item = Arc<str>> {
 
 fn app(config: &Config, settings: &config::App, tenants: &[Arc<Tenant>], metrics: &Metrics) -> App {
     let tenant = Arc::clone(&tenants[settings.tenant]);
-    let id = apps_of(config, settings.tenant).position(|name| name == settings.name);
     let queue_timeout =
         settings.queue_timeout.unwrap_or(config.tenants[settings.tenant].queue.timeout);
     App {
         name: Arc::clone(&settings.name),
-        id: AppId::new(id.expect("an app is among those of its tenant")),
+        id: tenant.admission.app(&settings.name).expect("an app is among those of its tenant"),
         policy: policy(settings),
         queue_timeout,
         metrics: metrics.app(&tenant.name, &settings.name),

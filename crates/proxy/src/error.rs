@@ -72,6 +72,7 @@ impl Error {
             Self::Shed(Shed::QueueTimeout { .. }) => "queue-timeout",
             Self::Shed(Shed::Hopeless { .. }) => "deadline",
             Self::Shed(Shed::Cooldown { .. }) => "cooldown",
+            Self::Shed(Shed::RateLimited { .. }) => "rate-limited",
             Self::TokenUnavailable(_) => "token-unavailable",
             Self::Unreachable(_) => "upstream-unreachable",
             Self::Timeout(_) => "upstream-timeout",

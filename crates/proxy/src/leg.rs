@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
-use admission::{Permit, Refused, Ticket};
+use admission::{Permit, Refused, Said, Ticket};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
@@ -352,7 +352,7 @@ impl Claim {
         let said = zuora::Concurrency::read(headers)
             .filter(|said| said.is_of_type(self.route.limit_type.name()));
         if let (Some(said), Some(permit)) = (said, &self.permit)
-            && permit.observe_limit(said.limit)
+            && permit.observe(Said { limit: said.limit, remaining: None })
         {
             let (tenant, pool, limit) =
                 (&*self.route.tenant.name, self.route.limit_type.name(), said.limit);

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use admission::{Ask, Permit, Place, Ticket};
+use admission::{Ask, Deadline, Permit, Place, Ticket};
 use credentials::{Apps, Token};
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
@@ -162,7 +162,13 @@ impl Proxy {
             return Err(Error::Draining);
         }
         call.enter(Phase::Queue);
-        let ask = Ask { pool: route.pool, app: route.app.id, deadline, place };
+        let ask = Ask {
+            pool: route.pool,
+            app: route.app.id,
+            user: None,
+            deadline: Deadline::Permit(deadline),
+            place,
+        };
         let admitted = tokio::select! {
             biased;
             admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),

@@ -105,7 +105,7 @@ impl Wake for DropsAnother {
 async fn a_grant_that_crosses_with_a_cancellation_is_not_lost() {
     let admission = admission(one_pool(3));
     let held = at_once(&admission, ask()).unwrap();
-    held.observe_limit(1);
+    held.observe(Said { limit: 1, remaining: None });
     let (first, crossing) = (elsewhere(&admission), elsewhere(&admission));
     let poll = |call: &Elsewhere, waker: &Waker| {
         let mut call = call.lock().unwrap();
@@ -117,7 +117,7 @@ async fn a_grant_that_crosses_with_a_cancellation_is_not_lost() {
 
     // Both get a permit in one decision; hearing of the first, the second leaves. That it can shows
     // that nobody is told anything under the lock.
-    held.observe_limit(3);
+    held.observe(Said { limit: 3, remaining: None });
     settle().await;
 
     assert!(crossing.lock().unwrap().is_none() && next.is_finished());
@@ -167,7 +167,10 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
     for step in steps {
         match step {
             Step::Ask { app, patience, rest } => {
-                let ask = Ask { deadline: Instant::now() + millis(patience), ..ask_of(app) };
+                let ask = Ask {
+                    deadline: Deadline::Permit(Instant::now() + millis(patience)),
+                    ..ask_of(app)
+                };
                 let rests = resting(ask, Instant::now() + millis(rest));
                 calls.push(ask_again(if rest > 0 { rests } else { ask }));
             }
@@ -189,7 +192,7 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
                 }
             }
             Step::Observe { nth, limit } if nth < held.len() => {
-                held[nth].observe_limit(limit);
+                held[nth].observe(Said { limit: limit, remaining: None });
             }
             Step::Pass(time) => pass(millis(time)).await,
             _ => {}

@@ -41,7 +41,8 @@ async fn the_wait_counts_those_ahead_in_fair_order() {
 async fn a_hopeless_call_is_shed_at_once() {
     let admission = measured(1, secs(10)).await;
     let _held = permits(&admission, 1);
-    let patient = |seconds| Ask { deadline: Instant::now() + secs(seconds), ..ask() };
+    let patient =
+        |seconds| Ask { deadline: Deadline::Permit(Instant::now() + secs(seconds)), ..ask() };
     let _one = waiting(&admission, patient(60)).await;
 
     // Twenty seconds are predicted: clearly more than 13, not clearly more than 14.
@@ -60,7 +61,9 @@ async fn nobody_is_sent_away_on_a_guess() {
     }
     let _held = permits(&admission, 1);
 
-    let _waits = waiting(&admission, Ask { deadline: Instant::now() + secs(1), ..ask() }).await;
+    let _waits =
+        waiting(&admission, Ask { deadline: Deadline::Permit(Instant::now() + secs(1)), ..ask() })
+            .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +87,7 @@ async fn a_shrunken_pool_is_not_hopeless_if_it_may_recover_in_time() {
     held.pop().unwrap().refused(Refused::Concurrency { until: Instant::now() });
     assert_eq!(admission.snapshot().pools[0].capacity, 1);
 
-    let soon = Ask { deadline: Instant::now() + secs(3), ..ask() };
+    let soon = Ask { deadline: Deadline::Permit(Instant::now() + secs(3)), ..ask() };
 
     assert!(admission.admit(soon).await.is_ok());
 }
@@ -93,7 +96,7 @@ async fn a_shrunken_pool_is_not_hopeless_if_it_may_recover_in_time() {
 async fn advice_is_whole_seconds_between_one_and_thirty() {
     let timeout = |admission: Arc<Admission>| async move {
         let _held = permits(&admission, 1);
-        let soon = Ask { deadline: Instant::now() + secs(60), ..ask() };
+        let soon = Ask { deadline: Deadline::Permit(Instant::now() + secs(60)), ..ask() };
         admission.admit(soon).await.unwrap_err().retry_after(Instant::now())
     };
 

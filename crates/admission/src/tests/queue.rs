@@ -128,7 +128,8 @@ async fn waiting_ends_exactly_at_the_deadline() {
 async fn a_deadline_that_is_over_takes_no_permit() {
     let admission = admission(one_pool(1));
 
-    let shed = at_once(&admission, Ask { deadline: Instant::now(), ..ask() }).unwrap_err();
+    let shed = at_once(&admission, Ask { deadline: Deadline::Permit(Instant::now()), ..ask() })
+        .unwrap_err();
 
     assert_eq!(shed, Shed::QueueTimeout { retry_after: secs(1) });
     assert_eq!(admission.snapshot().in_use, 0);
@@ -138,7 +139,7 @@ async fn a_deadline_that_is_over_takes_no_permit() {
 async fn a_permit_that_comes_at_the_deadline_goes_to_the_next_and_costs_no_turn() {
     let admission = admission(one_pool(1));
     let held = at_once(&admission, ask()).unwrap();
-    let late = Ask { deadline: Instant::now() + secs(1), ..ask() };
+    let late = Ask { deadline: Deadline::Permit(Instant::now() + secs(1)), ..ask() };
     let mut late = Box::pin(admission.admit(late));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(late.as_mut().poll(&mut context).is_pending());
@@ -253,7 +254,7 @@ async fn an_earlier_moment_wakes_the_timer_earlier() {
 async fn resting_until_the_deadline_is_refused_at_once_with_the_moment() {
     let admission = admission(one_pool(1));
     let ask = ask();
-    for until in [ask.deadline, ask.deadline + secs(1)] {
+    for until in [ask.until(), ask.until() + secs(1)] {
         let shed = at_once(&admission, resting(ask, until)).unwrap_err();
 
         assert_eq!(shed, Shed::Cooldown { until });
@@ -265,7 +266,7 @@ async fn resting_until_the_deadline_is_refused_at_once_with_the_moment() {
 async fn jitter_on_a_rest_never_carries_it_beyond_the_deadline() {
     let admission = admission(one_pool(1));
     let named = Instant::now() + secs(59);
-    let ask = resting(Ask { deadline: named + millis(2), ..ask() }, named);
+    let ask = resting(Ask { deadline: Deadline::Permit(named + millis(2)), ..ask() }, named);
 
     let (waited, permit) = timed(admission.admit(ask)).await;
 
@@ -276,10 +277,10 @@ async fn jitter_on_a_rest_never_carries_it_beyond_the_deadline() {
 async fn more_from_zuora_lets_more_go_at_once() {
     let admission = admission(one_pool(3));
     let held = at_once(&admission, ask()).unwrap();
-    held.observe_limit(1);
+    held.observe(Said { limit: 1, remaining: None });
     let (one, two) = (waiting(&admission, ask()).await, waiting(&admission, ask()).await);
 
-    held.observe_limit(9);
+    held.observe(Said { limit: 9, remaining: None });
     settle().await;
 
     assert!(one.is_finished() && two.is_finished());
@@ -290,7 +291,7 @@ async fn more_from_zuora_lets_more_go_at_once() {
 async fn a_lowered_pool_drains() {
     let admission = admission(one_pool(3));
     let mut held = permits(&admission, 3);
-    held[0].observe_limit(2);
+    held[0].observe(Said { limit: 2, remaining: None });
     let next = waiting(&admission, ask()).await;
 
     held.pop();

@@ -78,7 +78,7 @@ async fn a_rate_refusal_pauses_every_pool_of_the_tenant() {
 
     for pool in [0, 1] {
         let ask = Ask { pool: PoolId(pool), ..ask() };
-        let soon = Ask { deadline: until, ..ask };
+        let soon = Ask { deadline: Deadline::Permit(until), ..ask };
         assert!(
             matches!(at_once(&admission, soon), Err(Shed::Cooldown { until: end }) if until <= end)
         );
@@ -95,8 +95,10 @@ async fn a_rate_refusal_pauses_every_pool_of_the_tenant() {
 async fn a_pause_sends_those_away_at_once_who_cannot_wait_for_its_end() {
     let admission = admission(one_pool(1));
     let held = at_once(&admission, ask()).unwrap();
-    let short = waiting(&admission, Ask { deadline: Instant::now() + secs(20), ..ask() }).await;
-    let patient = Ask { deadline: Instant::now() + secs(30), ..ask() };
+    let short =
+        waiting(&admission, Ask { deadline: Deadline::Permit(Instant::now() + secs(20)), ..ask() })
+            .await;
+    let patient = Ask { deadline: Deadline::Permit(Instant::now() + secs(30)), ..ask() };
     let resting = resting(patient, Instant::now() + secs(25));
     let resting = waiting(&admission, resting).await;
     let long = waiting(&admission, ask()).await;

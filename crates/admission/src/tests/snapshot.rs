@@ -10,7 +10,7 @@ async fn everything_is_counted_for_who_caused_it() {
     let _a = at_once(&admission, ask_of(0)).unwrap();
     pass(secs(2)).await;
     let b = at_once(&admission, ask_of(1)).unwrap();
-    b.observe_limit(100);
+    b.observe(Said { limit: 100, remaining: None });
     let _waits = waiting(&admission, ask_of(2)).await;
     pass(secs(3)).await;
     let _waits_too = waiting(&admission, ask_of(2)).await;

@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use admission::{Admission, AppId, PoolSettings, QueueBounds, Settings};
+use admission::{
+    Admission, AppSettings, OnRefusal, PoolSettings, QueueBounds, RateLimits, Settings, Start,
+};
 use bytes::Bytes;
 use credentials::{
     AppCredential, Apps, FetchError, Grant, SecretDigest, SigningKey, TokenEndpoint, Tokens,
@@ -184,10 +186,19 @@ impl Scene {
             entity: None,
             ceiling: limit,
             headroom: 0,
+            enforce: true,
+            on_refusal: OnRefusal::Shrink,
+            retry_after_cap: None,
         });
         let queue = QueueBounds { max_requests: 100, max_bytes: 8 * 1024 * 1024 };
-        let admission =
-            Admission::new(Settings { pools: pools.into(), apps: vec!["app".into()], queue });
+        let settings = Settings {
+            pools: pools.into(),
+            apps: vec![AppSettings::named("app")],
+            queue,
+            rate: RateLimits::NONE,
+        };
+        let admission = Admission::new(settings, Start::Full);
+        let id = admission.app("app").unwrap();
         let pools = POOLS.map(|limit_type| admission.pool(None, limit_type.name()).unwrap());
         let tenant = Arc::new(Tenant {
             name: "t".into(),
@@ -208,7 +219,7 @@ impl Scene {
         let app = App {
             name: "app".into(),
             tenant,
-            id: AppId::new(0),
+            id,
             policy: Policy::default(),
             queue_timeout: Duration::from_secs(60),
             metrics: metrics.app("t", "app"),

@@ -97,7 +97,8 @@ impl Life {
             let ask = Ask {
                 pool: PoolId(u32::try_from(pool).unwrap()),
                 app: super::super::app(app),
-                deadline: wish.deadline,
+                deadline: Deadline::Permit(wish.deadline),
+                user: None,
                 place,
             };
             let began = self.wait(pool, &wish, ask, leaves).await;
@@ -149,7 +150,7 @@ impl Life {
         self.moment(takes).await;
         let said = self.world().says(pool);
         if let Some(limit) = said {
-            permit.observe_limit(limit);
+            permit.observe(Said { limit, remaining: None });
             settle().await;
         }
         let now = Instant::now();
@@ -314,6 +315,7 @@ impl Seen {
                 self.hopeless += 1;
             }
             Shed::QueueBytes { .. } => panic!("nobody keeps any bytes"),
+            Shed::RateLimited { .. } => panic!("nobody has a rate"),
         }
         let advice = shed.retry_after(now);
         assert!(secs(1) <= advice && advice.subsec_nanos() == 0);
