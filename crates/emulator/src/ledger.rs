@@ -44,6 +44,9 @@ pub struct Executed {
     pub kind: OperationKind,
     /// The limit type it counted against, after its entity if there are several.
     pub limit_type: String,
+    /// How many calls of that limit type were being worked on when it began,
+    /// itself included. Outsiders are not counted.
+    pub in_flight: u32,
     /// The track id up to its first hyphen, as Zuora's own dashboard groups calls.
     pub app: Option<String>,
     /// The whole track id.
@@ -54,6 +57,19 @@ pub struct Executed {
     pub body_bytes: u64,
     /// The HTTP status it ended with.
     pub status: u16,
+}
+
+/// One call that was refused for concurrency, before any work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// When, in milliseconds since the start.
+    pub at_ms: u64,
+    /// The limit type it counted against, after its entity if there are several.
+    pub limit_type: String,
+    /// The track id up to its first hyphen.
+    pub app: Option<String>,
+    /// The whole track id.
+    pub track_id: Option<String>,
 }
 
 /// What an app did, by the prefix of its track ids.
@@ -70,6 +86,9 @@ pub struct AppTotals {
 pub struct Ledger {
     /// The last calls executed, oldest first; at most `Options::ledger_capacity`.
     pub executed: Vec<Executed>,
+    /// The last calls refused for concurrency, faults included, oldest first;
+    /// as many at most.
+    pub refusals: Vec<Refusal>,
     /// All calls executed.
     pub executed_total: u64,
     /// Those of them that write.
@@ -160,6 +179,7 @@ struct Entries {
     total: u64,
     writes: u64,
     last: VecDeque<Executed>,
+    refusals: VecDeque<Refusal>,
     apps: BTreeMap<String, AppTotals>,
 }
 
@@ -172,6 +192,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) path: &'a str,
     pub(crate) kind: OperationKind,
     pub(crate) limit_type: &'a str,
+    pub(crate) in_flight: u32,
     pub(crate) track_id: Option<&'a str>,
     pub(crate) idempotency_key: Option<&'a str>,
     pub(crate) body_bytes: u64,
@@ -193,10 +214,26 @@ impl Book {
         self.events[event as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn enter(&self, entry: &Entry<'_>) {
-        let ms = |moment: Instant| {
-            u64::try_from(moment.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    /// Counts a refusal for concurrency, and remembers whose call it was.
+    pub(crate) fn refuse(&self, limit_type: &str, track_id: Option<&str>) {
+        self.count(Event::RefusedConcurrency);
+        if self.capacity == 0 {
+            return;
+        }
+        let refusal = Refusal {
+            at_ms: self.ms(Instant::now()),
+            limit_type: limit_type.to_owned(),
+            app: track_id.map(app_of).map(short),
+            track_id: track_id.map(short),
         };
+        let mut entries = lock(&self.entries);
+        if entries.refusals.len() >= self.capacity {
+            entries.refusals.pop_front();
+        }
+        entries.refusals.push_back(refusal);
+    }
+
+    pub(crate) fn enter(&self, entry: &Entry<'_>) {
         let app = entry.track_id.map(app_of);
         let mut entries = lock(&self.entries);
         entries.total += 1;
@@ -210,12 +247,13 @@ impl Book {
         }
         let executed = Executed {
             sequence: entries.total,
-            began_ms: ms(entry.began),
-            at_ms: ms(Instant::now()),
+            began_ms: self.ms(entry.began),
+            at_ms: self.ms(Instant::now()),
             method: entry.method.as_str().to_owned(),
             path: short(entry.path),
             kind: entry.kind,
             limit_type: entry.limit_type.to_owned(),
+            in_flight: entry.in_flight,
             app: app.map(short),
             track_id: entry.track_id.map(short),
             idempotency_key: entry.idempotency_key.map(short),
@@ -225,12 +263,14 @@ impl Book {
         entries.last.push_back(executed);
     }
 
-    /// A snapshot with the last `most` executed calls.
+    /// A snapshot with the last `most` executed and the last `most` refused calls.
     pub(crate) fn snapshot(&self, limits: &Limits, most: usize) -> Ledger {
         let mut ledger = self.counters(limits);
         let entries = lock(&self.entries);
         let skipped = entries.last.len().saturating_sub(most);
         ledger.executed = entries.last.iter().skip(skipped).cloned().collect();
+        let skipped = entries.refusals.len().saturating_sub(most);
+        ledger.refusals = entries.refusals.iter().skip(skipped).cloned().collect();
         ledger
     }
 
@@ -239,6 +279,10 @@ impl Book {
             event.store(0, Ordering::Relaxed);
         }
         *lock(&self.entries) = Entries::empty(Instant::now());
+    }
+
+    fn ms(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn counters(&self, limits: &Limits) -> Ledger {
@@ -283,7 +327,8 @@ impl Book {
 
 impl Entries {
     fn empty(since: Instant) -> Self {
-        Self { since, total: 0, writes: 0, last: VecDeque::new(), apps: BTreeMap::new() }
+        let (last, refusals) = (VecDeque::new(), VecDeque::new());
+        Self { since, total: 0, writes: 0, last, refusals, apps: BTreeMap::new() }
     }
 
     fn charge(&mut self, app: &str, busy_seconds: f64) {

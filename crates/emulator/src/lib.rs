@@ -76,7 +76,7 @@
 //!
 //! | call | body | what it does |
 //! |---|---|---|
-//! | `GET /emulator/ledger?executed=N` | | the [`Ledger`] as JSON, with the last N calls (1000) |
+//! | `GET /emulator/ledger?executed=N` | | the [`Ledger`] as JSON, with the last N calls and refusals (1000) |
 //! | `POST /emulator/reset` | | forgets ledger, idempotency keys and faults |
 //! | `POST /emulator/faults` | a [`Fault`], or a list | adds faults |
 //! | `GET`, `DELETE /emulator/faults` | | lists those that wait; takes them back |
@@ -107,7 +107,7 @@ mod service_time;
 mod store;
 
 pub use faults::{Fault, FaultKind};
-pub use ledger::{AppTotals, Executed, Ledger};
+pub use ledger::{AppTotals, Executed, Ledger, Refusal};
 pub use limits::Outsider;
 pub use operations::OperationKind;
 pub use options::{Options, RateWindow, Reclassified};

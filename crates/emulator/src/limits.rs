@@ -47,6 +47,8 @@ struct State {
 pub(crate) struct Permit {
     pool: Arc<Pool>,
     since: Instant,
+    /// How many calls were being worked on when it was taken, this one included.
+    in_flight: u32,
 }
 
 /// What the concurrency headers of one answer say.
@@ -118,7 +120,7 @@ impl Limits {
         }
         state.in_flight += 1;
         state.most_in_flight = state.most_in_flight.max(state.in_flight);
-        Some(Permit { pool: Arc::clone(pool), since: now })
+        Some(Permit { pool: Arc::clone(pool), since: now, in_flight: state.in_flight })
     }
 
     /// Sets the limit of a limit type in every entity; whether there is such a type.
@@ -144,6 +146,11 @@ impl Limits {
 }
 
 impl Pool {
+    /// How the ledger names it.
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
     fn new(name: &str, limit: Option<u32>, nth: usize, entity: Option<&String>) -> Self {
         let label = match entity {
             Some(entity) if nth > 0 => format!("{entity}/{name}"),
@@ -208,7 +215,12 @@ impl Pool {
 impl Permit {
     /// The name of its pool.
     pub(crate) fn label(&self) -> &str {
-        &self.pool.label
+        self.pool.label()
+    }
+
+    /// How many calls were being worked on when it was taken, this one included.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight
     }
 
     /// How long it has been held.

@@ -53,8 +53,8 @@ pub struct Options {
     pub products: usize,
     /// Where service times and ids come from: the same seed, the same tenant.
     pub seed: u64,
-    /// How many executed calls the ledger remembers one by one; the counters
-    /// go on.
+    /// How many executed calls, and how many refusals, the ledger remembers
+    /// one by one; the counters go on.
     pub ledger_capacity: usize,
     /// Faults that wait for their calls from the start.
     pub faults: Vec<Fault>,

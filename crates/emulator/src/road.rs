@@ -113,7 +113,7 @@ fn arrive(tenant: &Inner, call: &Call, fault: Option<&FaultKind>) -> Result<(), 
             Some(answers::unauthenticated(family))
         }
         Some(FaultKind::LimitInBody) => {
-            tenant.book.count(Event::RefusedConcurrency);
+            tenant.book.refuse(tenant.limit_type_of(call), call.header("zuora-track-id"));
             Some(answers::limit_in_body(family))
         }
         _ if call.method == Method::OPTIONS => Some(dress::preflight()),
@@ -203,7 +203,7 @@ fn admit(
     match if refused { None } else { tenant.limits.admit(pool) } {
         Some(permit) => Ok(permit),
         None => {
-            tenant.book.count(Event::RefusedConcurrency);
+            tenant.book.refuse(pool.label(), call.header("zuora-track-id"));
             let answer = answers::refused_concurrency(call.operation.family);
             let seconds = HeaderValue::from(tenant.options.retry_after.as_secs());
             Err(early(answer.with(http::header::RETRY_AFTER, seconds)))
@@ -372,6 +372,7 @@ impl Job {
             path: &call.path,
             kind: call.operation.kind,
             limit_type: label,
+            in_flight: permit.as_ref().map_or(0, Permit::in_flight),
             track_id: call.header("zuora-track-id"),
             idempotency_key: call.header("idempotency-key"),
             body_bytes: call.body_bytes,

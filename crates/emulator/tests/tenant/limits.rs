@@ -29,6 +29,30 @@ async fn exactly_the_limit_is_let_in_and_the_rest_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn the_ledger_tells_how_full_it_was_and_whose_calls_were_refused() {
+    let tenant = tenant(100).await;
+    let token = token(tenant.address()).await;
+    tenant.set_limit("Default", Some(2));
+
+    let call = |app: &str| {
+        let headers = bearer(&token).replace("test-1", &format!("{app}-1"));
+        request("GET", "/v1/accounts/A00000001", &headers, "")
+    };
+    let calls = ["a", "b", "c"].map(call);
+    let answers = join_all(calls.iter().map(|call| send(tenant.address(), call))).await;
+
+    let ledger = tenant.ledger();
+    let refused = answers.iter().position(|answer| answer.status == 429).unwrap();
+    assert_eq!(ledger.refusals.len(), 1);
+    assert_eq!(ledger.refusals[0].app.as_deref(), Some(["a", "b", "c"][refused]));
+    assert_eq!(ledger.refusals[0].limit_type, "Default");
+    let in_flight: Vec<u32> = ledger.executed.iter().map(|one| one.in_flight).collect();
+    assert!(in_flight == [1, 2] || in_flight == [2, 1], "{in_flight:?}");
+    tenant.reset();
+    assert!(tenant.ledger().refusals.is_empty());
+}
+
+#[tokio::test]
 async fn work_goes_on_and_keeps_its_permit_when_the_caller_hangs_up() {
     let tenant = tenant(400).await;
     let token = token(tenant.address()).await;
