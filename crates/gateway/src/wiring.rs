@@ -161,6 +161,7 @@ fn app(config: &Config, settings: &config::App, tenants: &[Arc<Tenant>], metrics
         id: tenant.admission.app(&settings.name).expect("an app is among those of its tenant"),
         policy: policy(settings),
         queue_timeout,
+        fairness_key: None,
         metrics: metrics.app(&tenant.name, &settings.name),
         pools: POOLS
             .map(|limit_type| metrics.pool(&tenant.name, &settings.name, limit_type.name())),

@@ -30,6 +30,8 @@ pub(crate) struct Call {
     /// Where it goes, once that is known.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) operation: Option<&'static Operation>,
+    /// How long its caller is willing to wait for the answer, as far as that counts.
+    pub(crate) prefers: Option<Duration>,
     /// Counts the call as long as nobody is known to have made it.
     stranger: AppMetrics,
 
@@ -88,6 +90,7 @@ impl Call {
             app: None,
             route: None,
             operation: None,
+            prefers: None,
             stranger,
             phase: None,
             spent: [Duration::ZERO; Phase::COUNT],
@@ -146,6 +149,10 @@ impl Call {
         }
         if let Some(reason) = self.waited_for {
             fields.insert(headers::WAITED, HeaderValue::from_static(reason));
+        }
+        if let Some(wait) = self.prefers {
+            // Zuora may have applied preferences of its own.
+            fields.append(headers::PREFERENCE_APPLIED, preference_applied(wait));
         }
         let source =
             if error.is_some() || self.attempts == 0 { Source::Gateway } else { Source::Zuora };
@@ -258,6 +265,11 @@ impl Drop for Call {
             self.log();
         }
     }
+}
+
+/// `Preference-Applied` (RFC 7240 3), with the wait that counted: a longer one than there can be is cut.
+fn preference_applied(wait: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("wait={}", wait.as_secs())).expect("digits are a header value")
 }
 
 /// Milliseconds with three decimals. Every answer carries four of them, and the formatter of the standard library costs

@@ -59,6 +59,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("zuora-request
 pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("zuora-gateway-attempts");
 pub(crate) const WAITED: HeaderName = HeaderName::from_static("zuora-gateway-waited");
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 pub(crate) const ERROR: HeaderName = HeaderName::from_static("zuora-gateway-error");
 pub(crate) const EXECUTED: HeaderName = HeaderName::from_static("zuora-gateway-executed");
 

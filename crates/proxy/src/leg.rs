@@ -352,7 +352,7 @@ impl Claim {
         let said = zuora::Concurrency::read(headers)
             .filter(|said| said.is_of_type(self.route.limit_type.name()));
         if let (Some(said), Some(permit)) = (said, &self.permit)
-            && permit.observe(Said { limit: said.limit, remaining: None })
+            && permit.observe(Said { limit: said.limit, remaining: said.remaining })
         {
             let (tenant, pool, limit) =
                 (&*self.route.tenant.name, self.route.limit_type.name(), said.limit);

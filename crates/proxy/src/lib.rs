@@ -13,6 +13,7 @@ mod headers;
 mod leg;
 mod local;
 mod outbound;
+mod prefer;
 mod progress;
 mod proxy;
 mod pump;

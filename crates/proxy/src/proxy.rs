@@ -1,5 +1,7 @@
 //! The road of a request.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -22,9 +24,10 @@ use crate::body::Body;
 use crate::call::{Call, Phase};
 use crate::error::{Error, upload_error};
 use crate::headers;
-use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, Leg};
+use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, LONGEST_WORK, Leg};
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound, Payload};
+use crate::prefer::take_wait;
 use crate::progress::Progress;
 use crate::received::Received;
 use crate::relay::relay;
@@ -38,6 +41,8 @@ pub struct Proxy {
     pub(crate) doors: Apps,
     pub(crate) metrics: Arc<Metrics>,
     stranger: AppMetrics,
+    /// Makes numbers of those whom apps call for. Keyed, so that nobody can choose whose turn it shares.
+    users: RandomState,
     /// Legs and bodies that outlive their callers.
     tasks: TaskTracker,
     /// Cancelled when calls that still wait must be sent away.
@@ -61,6 +66,7 @@ impl Proxy {
             doors,
             metrics,
             stranger,
+            users: RandomState::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
@@ -104,7 +110,7 @@ impl Proxy {
     /// The road, from the first question to the answer. Each step is a function of the same name.
     async fn forward(
         &self,
-        request: Request<Received>,
+        mut request: Request<Received>,
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         accept(&request)?;
@@ -115,20 +121,18 @@ impl Proxy {
         let app = self.identify(&request, call)?;
         call.track_id = Some(track_id(&app, request.headers())?);
         authorize(&app, &request)?;
-        let route = classify(app, &request, call)?;
-        let deadline = call.started + route.app.queue_timeout;
+        let (route, mut ask) = self.classify(app, &mut request, call)?;
         let mut outbound = prepare(&route, request, call.track_id()).await?;
-        let mut place = Place::Back;
 
         loop {
-            let permit = self.admit(&route, place, deadline, call).await?;
-            let token = authenticate(&route, deadline, call).await?;
+            let permit = self.admit(&route, ask, call).await?;
+            let token = authenticate(&route, &ask, call).await?;
             let answer = self.send(&route, &mut outbound, permit, token, call).await;
-            match judge(&route, answer, &outbound, deadline, call).await? {
+            match judge(&route, answer, &outbound, &ask, call).await? {
                 Next::Relay(answer) => {
                     return Ok(relay(*answer, &route, outbound.is_write(), &self.tasks));
                 }
-                Next::Requeue(ticket) => place = Place::Front(ticket),
+                Next::Requeue(ticket) => ask.place = Place::Front(ticket),
             }
         }
     }
@@ -150,25 +154,39 @@ impl Proxy {
         Arc::clone(app)
     }
 
-    /// Waits for the call's turn.
-    async fn admit(
+    /// Which operation is it, which pool does it count against, for whom is it, and how long may it wait? What tells
+    /// the gateway this, and nobody else, is taken out of the request.
+    fn classify(
         &self,
-        route: &Route,
-        place: Place,
-        deadline: Instant,
+        app: Arc<App>,
+        request: &mut Request<Received>,
         call: &mut Call,
-    ) -> Result<Permit, Error> {
+    ) -> Result<(Arc<Route>, Ask), Error> {
+        let limit_type =
+            call.operation.map_or(LimitType::Default, |operation| operation.limit_type);
+        let route = Arc::new(Route::find(app, limit_type, request.headers())?);
+        call.route = Some(Arc::clone(&route));
+
+        let app = &route.app;
+        // Zuora never works longer, so a call that may wait as long as its app's others has its answer by then.
+        let longest = app.queue_timeout + LONGEST_WORK;
+        call.prefers = take_wait(request.headers_mut()).map(|wait| wait.min(longest));
+        let deadline = match call.prefers {
+            Some(wait) => Deadline::Answer(call.started + wait),
+            None => Deadline::Permit(call.started + app.queue_timeout),
+        };
+        let user = app.fairness_key.as_ref().and_then(|key| request.headers_mut().remove(key));
+        let user = user.map(|user| self.users.hash_one(user.as_bytes()));
+        let ask = Ask { pool: route.pool, app: app.id, user, deadline, place: Place::Back };
+        Ok((route, ask))
+    }
+
+    /// Waits for the call's turn.
+    async fn admit(&self, route: &Route, ask: Ask, call: &mut Call) -> Result<Permit, Error> {
         if self.closing.is_cancelled() {
             return Err(Error::Draining);
         }
         call.enter(Phase::Queue);
-        let ask = Ask {
-            pool: route.pool,
-            app: route.app.id,
-            user: None,
-            deadline: Deadline::Permit(deadline),
-            place,
-        };
         let admitted = tokio::select! {
             biased;
             admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),
@@ -251,18 +269,6 @@ fn authorize(app: &App, request: &Request<Received>) -> Result<(), Error> {
     }
 }
 
-/// Which operation is it, and which pool does it count against?
-fn classify(
-    app: Arc<App>,
-    request: &Request<Received>,
-    call: &mut Call,
-) -> Result<Arc<Route>, Error> {
-    let limit_type = call.operation.map_or(LimitType::Default, |operation| operation.limit_type);
-    let route = Arc::new(Route::find(app, limit_type, request.headers())?);
-    call.route = Some(Arc::clone(&route));
-    Ok(route)
-}
-
 /// Makes the request what Zuora should see of it, and keeps its body if it is short enough to be sent again.
 async fn prepare(
     route: &Route,
@@ -296,9 +302,9 @@ async fn prepare(
 }
 
 /// The tenant's current token, taken after admission: one that was valid when the call began to wait may not be now.
-async fn authenticate(route: &Route, deadline: Instant, call: &mut Call) -> Result<Token, Error> {
+async fn authenticate(route: &Route, ask: &Ask, call: &mut Call) -> Result<Token, Error> {
     call.enter(Phase::Token);
-    let token = route.tenant.tokens.current(deadline).await;
+    let token = route.tenant.tokens.current(moment(ask.deadline)).await;
     if call.leave() > Duration::from_millis(1) {
         call.waited("token");
     }
@@ -310,7 +316,7 @@ async fn judge(
     route: &Route,
     answer: Result<Box<Answer>, Failure>,
     outbound: &Outbound,
-    deadline: Instant,
+    ask: &Ask,
     call: &mut Call,
 ) -> Result<Next, Error> {
     let obstacle = if !outbound.replayable() {
@@ -327,7 +333,7 @@ async fn judge(
             // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
             Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
             Verdict::Unauthenticated
-                if may_repeat && has_fresh_token(route, &answer, deadline, call).await =>
+                if may_repeat && has_fresh_token(route, &answer, ask, call).await =>
             {
                 (Label::Unauthenticated, answer.ticket)
             }
@@ -353,19 +359,20 @@ async fn judge(
 }
 
 /// Whether there is another token than the one that Zuora did not take. A second refusal is the caller's to see.
-async fn has_fresh_token(
-    route: &Route,
-    answer: &Answer,
-    deadline: Instant,
-    call: &mut Call,
-) -> bool {
+async fn has_fresh_token(route: &Route, answer: &Answer, ask: &Ask, call: &mut Call) -> bool {
     if std::mem::replace(&mut call.reauthenticated, true) {
         return false;
     }
     call.enter(Phase::Token);
-    let token = route.tenant.tokens.current(deadline).await;
+    let token = route.tenant.tokens.current(moment(ask.deadline)).await;
     call.leave();
     token.is_ok_and(|token| token.generation != answer.token)
+}
+
+fn moment(deadline: Deadline) -> Instant {
+    match deadline {
+        Deadline::Permit(at) | Deadline::Answer(at) => at,
+    }
 }
 
 impl From<Failure> for Error {

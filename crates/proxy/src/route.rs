@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admission::{Admission, AppId, PoolId};
 use credentials::Tokens;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use telemetry::{AppMetrics, PoolMetrics, TenantMetrics};
 use tokio::time::Duration;
 use zuora::{LimitType, Policy};
@@ -27,6 +27,8 @@ pub struct App {
     pub policy: Policy,
     /// How long its calls may wait for their turn.
     pub queue_timeout: Duration,
+    /// The field in which it tells for whom it calls; its users share its turns alike.
+    pub fairness_key: Option<HeaderName>,
     /// Counts its calls.
     pub metrics: AppMetrics,
     /// Counts its calls by pool, in the order of [`POOLS`].

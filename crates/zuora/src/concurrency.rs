@@ -4,9 +4,9 @@ use http::{HeaderMap, HeaderName};
 
 const TYPE: HeaderName = HeaderName::from_static("concurrency-limit-type");
 const LIMIT: HeaderName = HeaderName::from_static("concurrency-limit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("concurrency-limit-remaining");
 
-/// The `Concurrency-Limit-*` fields of one answer, but for what remains of the limit: that is a
-/// snapshot, about a second old, which counts everybody's requests, so nothing follows from it.
+/// The `Concurrency-Limit-*` fields of one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Concurrency<'a> {
     /// The limit type as Zuora spelled it; absent when the answer does not say. New ones appear, so
@@ -14,6 +14,9 @@ pub struct Concurrency<'a> {
     pub limit_type: Option<&'a str>,
     /// How many requests of this type may be at Zuora at the same time.
     pub limit: u32,
+    /// How many more there might have been, everybody's requests counted; absent when the answer
+    /// does not say. A snapshot that Zuora takes about once a second.
+    pub remaining: Option<u32>,
 }
 
 impl<'a> Concurrency<'a> {
@@ -23,6 +26,7 @@ impl<'a> Concurrency<'a> {
         Some(Self {
             limit_type: text(headers, &TYPE).filter(|name| !name.is_empty()),
             limit: text(headers, &LIMIT)?.parse().ok()?,
+            remaining: text(headers, &REMAINING).and_then(|remaining| remaining.parse().ok()),
         })
     }
 
@@ -48,15 +52,16 @@ mod tests {
     }
 
     #[test]
-    fn type_and_limit_are_read() {
+    fn type_limit_and_rest_are_read() {
         let headers = headers(&[
             ("concurrency-limit-type", "High-volume transactions"),
             ("concurrency-limit-limit", " 200 "),
+            ("concurrency-limit-remaining", "0"),
         ]);
 
         let read = Concurrency::read(&headers).unwrap();
 
-        assert_eq!(read.limit, 200);
+        assert_eq!((read.limit, read.remaining), (200, Some(0)));
         assert_eq!(read.limit_type, Some("High-volume transactions"));
         assert!(read.is_of_type("high-volume Transactions"));
         assert!(!read.is_of_type("Default"));
@@ -78,7 +83,20 @@ mod tests {
 
         let read = Concurrency::read(&headers).unwrap();
 
-        assert_eq!(read, Concurrency { limit_type: None, limit: 40 });
+        assert_eq!(read, Concurrency { limit_type: None, limit: 40, remaining: None });
+    }
+
+    #[test]
+    fn a_rest_that_is_no_number_leaves_the_limit() {
+        for rest in ["", "-1", "few", "99999999999"] {
+            let fields =
+                [("concurrency-limit-limit", "40"), ("concurrency-limit-remaining", rest)];
+
+            let read = headers(&fields);
+
+            let read = Concurrency::read(&read).unwrap();
+            assert_eq!((read.limit, read.remaining), (40, None), "{rest:?}");
+        }
     }
 
     #[test]

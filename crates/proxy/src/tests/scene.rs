@@ -15,7 +15,7 @@ use credentials::{
     AppCredential, Apps, FetchError, Grant, SecretDigest, SigningKey, TokenEndpoint, Tokens,
 };
 use futures_util::StreamExt;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -222,6 +222,7 @@ impl Scene {
             id,
             policy: Policy::default(),
             queue_timeout: Duration::from_secs(60),
+            fairness_key: Some(HeaderName::from_static("end-user")),
             metrics: metrics.app("t", "app"),
             pools: POOLS.map(|limit_type| metrics.pool("t", "app", limit_type.name())),
         };
