@@ -2,6 +2,7 @@
 //! Minutes of waiting take no time, and moments can be compared exactly.
 
 mod scene;
+mod wishes;
 
 use http::StatusCode;
 use scene::{Reply, Scene, refusal};

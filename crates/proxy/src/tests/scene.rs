@@ -38,7 +38,7 @@ const PIPE: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Reply {
     status: u16,
-    fields: Vec<(&'static str, &'static str)>,
+    fields: Vec<(&'static str, String)>,
     body: String,
     after: Duration,
     chunked: bool,
@@ -59,8 +59,8 @@ impl Reply {
         Self::new(200, r#"{"success":true}"#)
     }
 
-    pub(super) fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.fields.push((name, value));
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.fields.push((name, value.to_owned()));
         self
     }
 
@@ -94,12 +94,8 @@ impl Reply {
 
 /// A concurrency refusal as Zuora sends it, but for the time (Zuora: SOAP calls overview).
 pub(super) fn refusal(seconds: u32) -> Reply {
-    let retry_after = match seconds {
-        30 => "30",
-        _ => "120",
-    };
     let body = r#"{"success":false,"processId":"7F","reasons":[{"code":50000070,"message":"The total number of concurrent requests has exceeded the limit."}]}"#;
-    Reply::new(429, body).with("retry-after", retry_after)
+    Reply::new(429, body).with("retry-after", &seconds.to_string())
 }
 
 /// A request as Zuora received it.
@@ -113,6 +109,14 @@ pub(super) struct Asked {
 impl Asked {
     pub(super) fn field(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(super) fn fields(&self, name: &str) -> Vec<&str> {
+        fields(&self.headers, name)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
     }
 }
 
@@ -136,13 +140,19 @@ impl Script {
     }
 }
 
-/// Issues `token-1`, `token-2`, and so on.
+/// Issues `token-1`, `token-2`, and so on; or nothing at all.
 #[derive(Debug, Default)]
-struct Issuer(AtomicU32);
+struct Issuer {
+    issued: AtomicU32,
+    is_silent: bool,
+}
 
 impl TokenEndpoint for Issuer {
     fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
-        let number = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.is_silent {
+            return Box::pin(std::future::pending());
+        }
+        let number = self.issued.fetch_add(1, Ordering::Relaxed) + 1;
         let body = format!(
             r#"{{"access_token":"token-{number}","token_type":"bearer","expires_in":3598}}"#
         );
@@ -164,11 +174,17 @@ impl Scene {
         Self::build(
             Arc::new(Script { replies: Mutex::new(replies.into()), asked: Mutex::default() }),
             40,
+            Issuer::default(),
         )
     }
 
     pub(super) fn with_limit(self, limit: u32) -> Self {
-        Self::build(self.script, limit)
+        Self::build(self.script, limit, Issuer::default())
+    }
+
+    /// Nobody is ever given a token.
+    pub(super) fn without_tokens(self) -> Self {
+        Self::build(self.script, 40, Issuer { is_silent: true, ..Issuer::default() })
     }
 
     /// Lets the token grow so old that Zuora might really have lost it.
@@ -177,7 +193,7 @@ impl Scene {
         self
     }
 
-    fn build(script: Arc<Script>, limit: u32) -> Self {
+    fn build(script: Arc<Script>, limit: u32, issuer: Issuer) -> Self {
         let metrics =
             Metrics::new(&Inventory { tenants: vec!["t".into()], apps: vec!["app".into()] });
         let limit = NonZeroU32::new(limit).unwrap();
@@ -207,7 +223,7 @@ impl Scene {
                 through(Arc::clone(&script)),
             ),
             admission: Arc::clone(&admission),
-            tokens: Tokens::start("t", Issuer::default(), &metrics),
+            tokens: Tokens::start("t", issuer, &metrics),
             entities: vec![Entity { id: None, pools }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
             attempts: 5,
@@ -243,6 +259,11 @@ impl Scene {
         self.open("GET", path, "").await.whole().await
     }
 
+    /// Asks with these fields besides the usual ones.
+    pub(super) async fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send("GET", path, fields, Full::default().boxed()).await.whole().await
+    }
+
     pub(super) async fn post(&self, path: &str, body: &str) -> Answer {
         self.open("POST", path, body).await.whole().await
     }
@@ -250,7 +271,7 @@ impl Scene {
     /// Asks on a connection of its own, and returns with the head of the answer. Dropped earlier, the caller has left.
     pub(super) async fn open(&self, method: &str, path: &str, body: &str) -> Reading {
         let body = Full::new(Bytes::from(body.to_owned())).boxed();
-        self.send(method, path, None, body).await
+        self.send(method, path, &[], body).await
     }
 
     /// Sends a body of an announced length that begins to arrive only after a while.
@@ -260,21 +281,22 @@ impl Scene {
             Ok(Frame::data(Bytes::from("x".repeat(length))))
         });
         let body = BodyExt::boxed(StreamBody::new(late));
-        self.send("POST", path, Some(length), body).await.whole().await
+        let length = length.to_string();
+        self.send("POST", path, &[("content-length", &length)], body).await.whole().await
     }
 
     /// Sends a body of unknown length.
     pub(super) async fn upload_in_chunks(&self, path: &str, length: usize) -> Answer {
         let chunks = vec![Bytes::from("x".repeat(8 * 1024)); length / (8 * 1024)];
         let frames = futures_util::stream::iter(chunks).map(|chunk| Ok(Frame::data(chunk)));
-        self.send("POST", path, None, BodyExt::boxed(StreamBody::new(frames))).await.whole().await
+        self.send("POST", path, &[], BodyExt::boxed(StreamBody::new(frames))).await.whole().await
     }
 
     async fn send(
         &self,
         method: &str,
         path: &str,
-        length: Option<usize>,
+        fields: &[(&str, &str)],
         body: BoxBody<Bytes, Infallible>,
     ) -> Reading {
         let (ours, theirs) = tokio::io::duplex(PIPE);
@@ -296,8 +318,8 @@ impl Scene {
             .header("host", "gateway")
             .header("authorization", format!("Bearer {SECRET}"))
             .header("content-type", "application/json");
-        if let Some(length) = length {
-            request = request.header("content-length", length);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
         }
         let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
         Reading { response, _connection: connection }
@@ -390,4 +412,12 @@ impl Answer {
     pub(super) fn field(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
+
+    pub(super) fn fields(&self, name: &str) -> Vec<&str> {
+        fields(&self.headers, name)
+    }
+}
+
+fn fields<'h>(headers: &'h HeaderMap, name: &str) -> Vec<&'h str> {
+    headers.get_all(name).into_iter().map(|value| value.to_str().unwrap()).collect()
 }
