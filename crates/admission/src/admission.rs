@@ -9,66 +9,68 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{self, Instant};
 
 use crate::jitter::Jitter;
-use crate::pool::{Answer, End, Grant, Outbox, Pool};
+use crate::pool::{Answer, Grant, Outbox, Wake};
 use crate::queue::{Outcome, Spot};
 use crate::state::State;
 use crate::timer::Timer;
-use crate::{
-    AppId, AppSnapshot, Ask, Kept, Permit, PoolId, PoolSettings, PoolSnapshot, Settings, Shed,
-    Snapshot,
-};
+use crate::{AppId, Ask, Kept, Permit, PoolId, Refused, Said, Settings, Shed, Snapshot};
 
 /// Decides when a tenant's calls may go. See the [crate's documentation](crate) for how.
 pub struct Admission {
-    settings: Settings,
     state: Mutex<State>,
-    /// One per pool: tells its timer to look at the clock again.
-    nudges: Vec<Arc<Notify>>,
+    /// Tells the timer to look at the clock again.
+    nudge: Arc<Notify>,
     /// A runtime that somebody waited on, for timers that a drop elsewhere makes necessary.
     runtime: OnceLock<Handle>,
+}
+
+/// How much of what a tenant allows is used at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// All of it: nothing of ours can be at Zuora yet.
+    Full,
+    /// A quarter, because calls of an earlier life may still be at Zuora for this long; more as soon as
+    /// Zuora says that there is room, and all of it after this time.
+    Cautious(Duration),
 }
 
 impl Admission {
     /// Returns the admission of one tenant.
     pub fn new(settings: Settings, start: Start) -> Arc<Self> {
-        let _ = start;
-        Self::with_jitter(settings, Jitter::from_entropy())
+        Self::with_jitter(settings, start, Jitter::from_entropy())
+    }
+
+    pub(crate) fn with_jitter(settings: Settings, start: Start, jitter: Jitter) -> Arc<Self> {
+        let state = Mutex::new(State::new(settings, start, jitter, Instant::now()));
+        Arc::new(Self { state, nudge: Arc::default(), runtime: OnceLock::new() })
     }
 
     /// Exchanges the settings while calls wait and go. Pools and apps keep their queues, counters and
-    /// windows, by name; nothing that runs is cut off, a lowered limit drains.
+    /// windows, by name. Nothing that runs is cut off: a lowered limit drains, and calls of an app that
+    /// is named no longer end as they would have.
     pub fn reconfigure(self: &Arc<Self>, settings: Settings) {
-        let _ = settings;
+        self.decide(|state, now, outbox| state.reconfigure(settings, now, outbox));
     }
 
-    /// Returns the pool of a limit type that Zuora named and nobody configured, made if there is none
-    /// yet; `None` if there are too many already.
-    pub fn learn(self: &Arc<Self>, entity: Option<&str>, name: &str, limit: u32) -> Option<PoolId> {
-        let _ = limit;
-        self.pool(entity, name)
-    }
-
-    /// Returns the app of this name, or `None` if the settings have none.
-    pub fn app(&self, name: &str) -> Option<AppId> {
-        let (_, id) = self.settings.apps.iter().zip(0..).find(|(app, _)| &*app.name == name)?;
-        Some(AppId(id))
-    }
-
-    pub(crate) fn with_jitter(settings: Settings, jitter: Jitter) -> Arc<Self> {
-        let state = Mutex::new(State::new(&settings, jitter, Instant::now()));
-        let nudges = settings.pools.iter().map(|_| Arc::default()).collect();
-        Arc::new(Self { settings, state, nudges, runtime: OnceLock::new() })
-    }
-
-    /// Returns the pool of `entity` for the limit type `name`, or `None` if there is no such pool.
+    /// Returns the pool of `entity` for the limit type `name`, in whatever case, or `None` if there is
+    /// no such pool.
     pub fn pool(&self, entity: Option<&str>, name: &str) -> Option<PoolId> {
-        let is_it = |pool: &PoolSettings| &*pool.name == name && pool.entity.as_deref() == entity;
-        let (_, id) = self.settings.pools.iter().zip(0..).find(|(pool, _)| is_it(pool))?;
-        Some(PoolId(id))
+        self.lock().find_pool(entity, name)
+    }
+
+    /// Returns the app of this name, or `None` if the settings never had one.
+    pub fn app(&self, name: &str) -> Option<AppId> {
+        self.lock().tenant.find(name)
+    }
+
+    /// Returns the pool of a limit type that Zuora named, made with this limit if nobody configured it.
+    /// `None` if it is no name, or more limit types were learnt than there can be.
+    pub fn learn(&self, entity: Option<&str>, name: &str, limit: u32) -> Option<PoolId> {
+        self.lock().learn(entity, name, limit, Instant::now())
     }
 
     /// Returns a permit as soon as it is this call's turn: at once if nobody waits and a permit may
-    /// be used, otherwise in order within the app and in turn between apps.
+    /// be used, otherwise in order within the app and by fair shares between apps.
     ///
     /// Dropping the future leaves the queue at once. If a permit was already on its way, it goes to
     /// the next in turn.
@@ -78,19 +80,29 @@ impl Admission {
     /// - [`Shed::QueueFull`] at once, if as many wait as may;
     /// - [`Shed::Cooldown`] if the call, or the pool, must rest until the deadline or longer: at once,
     ///   or when a pause begins while the call waits;
+    /// - [`Shed::RateLimited`] at once if a rate certainly keeps the call until its deadline, and at the
+    ///   deadline if it did;
     /// - [`Shed::Hopeless`] at once, if the measured wait clearly exceeds the deadline;
     /// - [`Shed::QueueTimeout`] at the deadline, and at once if that is already over.
     ///
     /// # Panics
     ///
-    /// If `ask` names a pool or an app that this tenant's settings do not have.
+    /// If `ask` names a pool or an app of another admission.
     pub async fn admit(self: &Arc<Self>, ask: Ask) -> Result<Permit, Shed> {
-        assert!(ask.app.index() < self.settings.apps.len(), "an app of another tenant's settings");
-        let mut waiting = match self.decide(|state, now, outbox| state.ask(&ask, now, outbox))? {
+        let answer = self.decide(|state, now, outbox| state.ask(&ask, now, outbox))?;
+        let (mut waiting, deadline) = match answer {
             Answer::Granted(grant) => return Ok(Permit::new(Arc::clone(self), grant)),
-            Answer::Waits(spot, told) => Waiting { admission: self, pool: ask.pool, spot, told },
+            Answer::Waits(spot, told, deadline) => {
+                (Waiting { admission: self, spot, told }, deadline)
+            }
         };
-        waiting.until(ask.until()).await
+        if let Ok(handle) = Handle::try_current() {
+            self.runtime.get_or_init(|| handle);
+        }
+        match time::timeout_at(deadline, &mut waiting.told).await {
+            Ok(told) => told.expect("whoever takes a waiter out tells it why"),
+            Err(_) => Err(waiting.out_of_time()),
+        }
     }
 
     /// Counts `bytes` of a request body that is kept in memory for `app`.
@@ -103,67 +115,48 @@ impl Admission {
         Ok(Kept::new(Arc::clone(self), pool, app, bytes))
     }
 
+    /// Returns everything there is to see, all of it at one moment.
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().snapshot(Instant::now())
+    }
+
     /// Returns how long a call of `app` would wait if it asked now, as far as measurements tell.
     #[cfg(test)]
     pub(crate) fn predicted_wait(&self, pool: PoolId, app: AppId) -> Duration {
-        let mut state = self.lock();
+        let state = &mut *self.lock();
         let now = Instant::now();
-        let pool = state.pool(pool);
+        let pool = &mut state.pools[pool.index()];
         pool.capacity.advance(now);
-        pool.predicted_wait(app, now)
+        pool.predicted_wait(app, &state.tenant, now)
     }
 
-    /// Returns everything there is to see, all of it at one moment.
-    pub fn snapshot(&self) -> Snapshot {
-        let mut state = self.lock();
-        let now = Instant::now();
-        let pools = state.pools_mut().iter_mut().zip(&self.settings.pools);
-        let pools: Vec<_> = pools
-            .map(|(pool, settings)| {
-                pool.capacity.advance(now);
-                self.pool_snapshot(pool, settings, now)
-            })
-            .collect();
-        Snapshot {
-            in_use: pools.iter().map(|pool| pool.in_use).sum(),
-            queued: pools.iter().map(|pool| pool.queued).sum(),
-            kept_bytes: pools.iter().map(|pool| pool.kept_bytes).sum(),
-            pools,
-        }
+    pub(crate) fn finish(self: &Arc<Self>, grant: &Grant) {
+        self.decide(|state, now, outbox| state.finish(grant, now, outbox));
     }
 
-    pub(crate) fn give_back(self: &Arc<Self>, grant: &Grant, end: End) {
-        self.decide(|state, now, outbox| state.give_back(grant, end, now, outbox));
+    pub(crate) fn refuse(self: &Arc<Self>, grant: &Grant, refused: Refused) -> Instant {
+        self.decide(|state, now, outbox| state.refuse(grant, refused, now, outbox))
     }
 
-    pub(crate) fn observe_limit(self: &Arc<Self>, pool: PoolId, limit: u32) -> bool {
-        self.decide(|state, now, outbox| {
-            let pool = state.pool(pool);
-            let is_news = pool.capacity.observe(limit);
-            pool.settle(now, outbox);
-            is_news
-        })
+    pub(crate) fn observe(self: &Arc<Self>, pool: PoolId, said: Said) -> bool {
+        self.decide(|state, now, outbox| state.observe(pool, said, now, outbox))
     }
 
     pub(crate) fn count_bytes(&self, pool: PoolId, app: AppId, more: u64) -> Result<(), Shed> {
-        self.lock().pool(pool).keep(app, more, Instant::now())
+        self.lock().keep(pool, app, more, Instant::now())
     }
 
     pub(crate) fn forget_bytes(&self, pool: PoolId, app: AppId, bytes: u64) {
-        self.lock().pool(pool).forget(app, bytes);
+        self.lock().pools[pool.index()].forget(app, bytes);
     }
 
-    /// Does what the passing of time makes due in a pool, and returns when to look again.
-    pub(crate) fn tend(self: &Arc<Self>, pool: PoolId) -> Option<Instant> {
-        self.decide(|state, now, outbox| {
-            let pool = state.pool(pool);
-            pool.settle(now, outbox);
-            pool.rearm(now)
-        })
+    /// Does what the passing of time makes due, and returns when to look again.
+    pub(crate) fn tend(self: &Arc<Self>) -> Option<Instant> {
+        self.decide(State::tend)
     }
 
-    pub(crate) fn lose_timer(&self, pool: PoolId) {
-        self.lock().pool(pool).lose_timer();
+    pub(crate) fn lose_timer(&self) {
+        self.lock().lose_timer();
     }
 
     /// Takes one decision under the lock, then tells everybody concerned.
@@ -184,48 +177,18 @@ impl Admission {
             let outcome = answer.map(|grant| Permit::new(Arc::clone(self), grant));
             drop(tell.send(outcome));
         }
-        for pool in outbox.nudge {
-            self.nudges[pool.index()].notify_one();
-        }
-        for pool in outbox.start {
-            self.start_timer(pool);
+        match outbox.timer {
+            Wake::InTime => {}
+            Wake::Sooner => self.nudge.notify_one(),
+            Wake::Start => self.start_timer(),
         }
     }
 
-    fn start_timer(self: &Arc<Self>, pool: PoolId) {
-        let timer = Timer::new(self, pool, Arc::clone(&self.nudges[pool.index()]));
+    fn start_timer(self: &Arc<Self>) {
+        let timer = Timer::new(self, Arc::clone(&self.nudge));
         // A permit may be dropped where there is no runtime; those who wait have one.
         if let Some(runtime) = Handle::try_current().ok().or_else(|| self.runtime.get().cloned()) {
             runtime.spawn(timer.run());
-        }
-    }
-
-    fn pool_snapshot(&self, pool: &Pool, settings: &PoolSettings, now: Instant) -> PoolSnapshot {
-        let apps = self.settings.apps.iter().enumerate();
-        let apps = apps.map(|(index, name)| {
-            let (app, usage) = (AppId(u32::try_from(index).unwrap_or(u32::MAX)), &pool.apps[index]);
-            let oldest = pool.queue.oldest(app);
-            AppSnapshot {
-                app: Arc::clone(&name.name),
-                in_use: usage.in_use(),
-                queued: pool.queue.len_of(app),
-                kept_bytes: usage.kept_bytes,
-                oldest_wait: oldest.map_or(Duration::ZERO, |it| now.saturating_duration_since(it)),
-                permit_seconds: usage.held(now).as_secs_f64(),
-            }
-        });
-        PoolSnapshot {
-            name: Arc::clone(&settings.name),
-            entity: settings.entity.clone(),
-            configured: pool.capacity.configured(),
-            observed: pool.capacity.observed(),
-            ceiling: pool.capacity.ceiling(),
-            capacity: pool.capacity.current(),
-            in_use: pool.in_use,
-            queued: pool.queue.len(),
-            kept_bytes: pool.kept_bytes,
-            paused_for: pool.closed_for(now),
-            apps: apps.collect(),
         }
     }
 
@@ -235,65 +198,41 @@ impl Admission {
 }
 
 impl Drop for Admission {
-    /// Lets sleeping timers find out that they are no longer needed.
+    /// Lets a sleeping timer find out that it is no longer needed.
     fn drop(&mut self) {
-        for nudge in &self.nudges {
-            nudge.notify_one();
-        }
+        self.nudge.notify_one();
     }
 }
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Admission").finish_non_exhaustive()
     }
-}
-
-/// How much of what a tenant allows is used at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// All of it: nothing of ours can be at Zuora yet.
-    Full,
-    /// A quarter, because calls of an earlier life may still be at Zuora for this long; more as soon as
-    /// Zuora says that there is room, and all of it after this time.
-    Cautious(Duration),
 }
 
 /// A call in the queue. Dropping it takes the call out.
 #[derive(Debug)]
 struct Waiting<'a> {
     admission: &'a Arc<Admission>,
-    pool: PoolId,
     spot: Spot,
     told: oneshot::Receiver<Outcome>,
 }
 
 impl Waiting<'_> {
-    async fn until(&mut self, deadline: Instant) -> Outcome {
-        if let Ok(handle) = Handle::try_current() {
-            self.admission.runtime.get_or_init(|| handle);
-        }
-        match time::timeout_at(deadline, &mut self.told).await {
-            Ok(told) => told.expect("whoever takes a waiter out tells it why"),
-            Err(_) => Err(self.out_of_time()),
-        }
-    }
-
     /// Leaves the queue and returns when to come back: the wait of those who ask now.
     fn out_of_time(&self) -> Shed {
         let mut state = self.admission.lock();
-        let pool = state.pool(self.pool);
-        let left = pool.queue.remove(self.spot);
-        let retry_after = pool.advice(self.spot.app, Instant::now());
+        let left = state.leave(self.spot);
+        let shed = state.too_late(self.spot, left.as_ref(), Instant::now());
         drop(state);
         drop(left);
-        Shed::QueueTimeout { retry_after }
+        shed
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let left = self.admission.lock().pool(self.pool).queue.remove(self.spot);
+        let left = self.admission.lock().leave(self.spot);
         // After the lock: whatever it takes to drop a waiter, nobody else waits for it.
         drop(left);
     }

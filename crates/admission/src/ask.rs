@@ -87,14 +87,6 @@ pub enum Refused {
     },
 }
 
-impl Refused {
-    pub(crate) fn until(self) -> Instant {
-        match self {
-            Self::Concurrency { until } | Self::Rate { until } => until,
-        }
-    }
-}
-
 /// Why a call had to wait for its permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitReason {

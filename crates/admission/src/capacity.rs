@@ -4,14 +4,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::PoolSettings;
+use crate::outside::Outside;
+use crate::{PoolSettings, Said};
 
-/// A second without a refusal earns one permit back, and one doubling after a pause.
+/// A second without a refusal earns some permits back, and one doubling after a pause.
 const CLEAN: Duration = Duration::from_secs(1);
 /// After a pause a quarter may go; two doublings make it whole.
 const DOUBLINGS: u32 = 2;
+/// After a refusal so much of the capacity is kept: in fifths.
+const KEPT_FIFTHS: u32 = 4;
+/// The clean seconds that make an empty pool whole, where Zuora does not say what remains.
+const SECONDS_TO_WHOLE: u32 = 40;
+/// What Zuora says remains may be a second old. After so long it is of a time after the refusal, and
+/// then it is a better guide than what the refusal left.
+const SETTLED: Duration = Duration::from_secs(2);
+/// With an unknown number of calls of an earlier life still at Zuora, a quarter is used at first.
+const CAUTION: u32 = 4;
 
-/// What a pool may use: `ceiling − headroom`, lowered by refusals, closed by pauses.
+/// What a pool may use: `ceiling − headroom − outside use`, lowered by refusals, closed by pauses.
 ///
 /// Nothing here runs by itself: [`advance`](Self::advance) works out what the time that passed has
 /// earned, and [`next_change`](Self::next_change) says when it is worth asking again.
@@ -19,9 +29,12 @@ const DOUBLINGS: u32 = 2;
 pub(crate) struct Capacity {
     configured: u32,
     headroom: u32,
+    /// Nobody configured this pool: whatever Zuora names is right.
+    learnt: bool,
     /// The last figure of Zuora's that was worth telling.
     told: Option<u32>,
     observed: Option<u32>,
+    outside: Outside,
     shrunk: Option<Shrunk>,
     ramp: Option<Ramp>,
     /// The latest moment that Zuora named for a pause, before jitter.
@@ -29,11 +42,18 @@ pub(crate) struct Capacity {
     closed_until: Option<Instant>,
 }
 
-/// What is left after a refusal under concurrency; grows by one per clean second.
+/// What is left after a refusal under concurrency, or is used at first after an unclean stop. It grows
+/// in clean seconds, and ends when Zuora's word is a better guide.
 #[derive(Debug)]
 struct Shrunk {
     permits: u32,
     clean_since: Instant,
+    /// When it was lowered last. Requests that left before are no news when they are refused as well.
+    lowered: Instant,
+    /// From when on Zuora's word counts more.
+    settled: Instant,
+    /// When it ends in any case.
+    ends: Option<Instant>,
 }
 
 /// The way back from a pause: a quarter, then a half, then all.
@@ -44,12 +64,14 @@ struct Ramp {
 }
 
 impl Capacity {
-    pub(crate) fn new(settings: &PoolSettings) -> Self {
+    pub(crate) fn new(settings: &PoolSettings, learnt: bool, now: Instant) -> Self {
         Self {
             configured: settings.ceiling.get(),
             headroom: settings.headroom,
+            learnt,
             told: None,
             observed: None,
+            outside: Outside::new(now),
             shrunk: None,
             ramp: None,
             named: None,
@@ -57,18 +79,32 @@ impl Capacity {
         }
     }
 
+    /// Takes other figures from the configuration. What was learnt from Zuora stays.
+    pub(crate) fn reconfigure(&mut self, settings: &PoolSettings) {
+        self.configured = settings.ceiling.get();
+        self.headroom = settings.headroom;
+        self.learnt = false;
+    }
+
+    /// Begins low: for so long, calls that this process did not send may still be at Zuora.
+    pub(crate) fn be_cautious(&mut self, now: Instant, time: Duration) {
+        let permits = (self.full() / CAUTION).max(1);
+        let ends = Some(now + time);
+        self.shrunk = Some(Shrunk { permits, clean_since: now, lowered: now, settled: now, ends });
+    }
+
     /// Returns how many permits may be out at `now`; [`advance`](Self::advance) must have been told.
     pub(crate) fn usable(&self, now: Instant) -> u32 {
-        if self.is_closed(now) { 0 } else { self.current() }
+        if self.is_closed(now) { 0 } else { self.current(now) }
     }
 
     /// Returns the capacity, leaving pauses aside. Never zero.
-    pub(crate) fn current(&self) -> u32 {
-        let permits = self.shrunk.as_ref().map_or(u32::MAX, |it| it.permits).min(self.full());
+    pub(crate) fn current(&self, now: Instant) -> u32 {
+        let permits = self.left_by_refusals().min(self.left_by_others(now));
         self.ramp.as_ref().map_or(permits, |it| it.share_of(permits))
     }
 
-    /// Returns what may be used when nothing is wrong.
+    /// Returns what may be used when nothing is wrong and nobody else uses the tenant.
     pub(crate) fn full(&self) -> u32 {
         self.ceiling().saturating_sub(self.headroom).max(1)
     }
@@ -85,6 +121,14 @@ impl Capacity {
         self.observed
     }
 
+    pub(crate) fn outside_use(&self, now: Instant) -> u32 {
+        self.outside.permits(now)
+    }
+
+    pub(crate) fn is_learnt(&self) -> bool {
+        self.learnt
+    }
+
     /// Returns the end of the latest pause, be it over or not.
     pub(crate) fn closed_until(&self) -> Option<Instant> {
         self.closed_until
@@ -94,20 +138,34 @@ impl Capacity {
         self.closed_until.is_some_and(|until| now < until)
     }
 
-    /// Takes Zuora's own figure, up or down, but never above the configured one. Says whether it
-    /// is worth telling: neither the configured one nor the one told last.
-    pub(crate) fn observe(&mut self, limit: u32) -> bool {
-        self.observed = Some(limit);
-        limit != self.configured && self.told.replace(limit) != Some(limit)
+    /// Notes how many of our own permits are out.
+    pub(crate) fn in_use(&mut self, in_use: u32, before: u32, now: Instant) {
+        self.outside.ours(in_use, before, now);
+    }
+
+    /// Takes in what Zuora said. Its limit holds at once, up or down, but never above the configured
+    /// one. Returns whether it is worth telling: neither the configured limit nor the one told last.
+    pub(crate) fn observe(&mut self, said: Said, in_use: u32, now: Instant) -> bool {
+        if self.learnt {
+            self.configured = said.limit.max(1);
+        }
+        self.observed = Some(said.limit);
+        if let Some(remaining) = said.remaining {
+            self.outside.heard(said.limit, remaining, in_use, now);
+            if self.shrunk.as_ref().is_some_and(|it| it.settled <= now) {
+                self.shrunk = None;
+            }
+        }
+        said.limit != self.configured && self.told.replace(said.limit) != Some(said.limit)
     }
 
     /// Gives back what the clean time up to `now` has earned.
     pub(crate) fn advance(&mut self, now: Instant) {
-        let full = self.full();
+        let (full, step) = (self.full(), self.step(now));
         if let Some(shrunk) = &mut self.shrunk {
             let earned = whole_clean_seconds(&mut shrunk.clean_since, now);
-            shrunk.permits = shrunk.permits.saturating_add(earned);
-            if shrunk.permits >= full {
+            shrunk.permits = shrunk.permits.saturating_add(earned.saturating_mul(step));
+            if shrunk.permits >= full || shrunk.ends.is_some_and(|ends| ends <= now) {
                 self.shrunk = None;
             }
         }
@@ -125,23 +183,34 @@ impl Capacity {
         if self.is_closed(now) {
             return self.closed_until;
         }
-        let grows = self.shrunk.as_ref().map(|it| it.clean_since + CLEAN);
+        let grows = self.shrunk.as_ref().filter(|_| self.step(now) > 0);
+        let grows = grows.map(|it| it.clean_since + CLEAN);
+        let ends = self.shrunk.as_ref().and_then(|it| it.ends);
         let doubles = self.ramp.as_ref().map(|it| it.clean_since + CLEAN);
-        grows.into_iter().chain(doubles).min()
+        let forgets = self.outside.forgets_at().filter(|_| self.outside.permits(now) > 0);
+        [grows, ends, doubles, forgets].into_iter().flatten().min()
     }
 
-    /// Lowers to what demonstrably fitted: the `fitted` requests that were at Zuora and not refused.
+    /// Lowers to what demonstrably fitted, the `fitted` requests that were at Zuora and not refused, and
+    /// by a fifth if the refused request had left, at `sent`, after the last lowering: then those that
+    /// fitted are leftovers of a better time.
     ///
     /// If nothing of ours fitted, others hold everything. The next try would be refused as well, and
     /// each try costs a waiting call its turn, so the pool holds its breath for a moment first.
-    pub(crate) fn shrink(&mut self, now: Instant, fitted: u32) {
+    pub(crate) fn shrink(&mut self, now: Instant, fitted: u32, sent: Instant) {
         self.advance(now);
         if fitted == 0 {
             self.closed_until = self.closed_until.max(Some(now + CLEAN));
         }
         let clean_since = self.closed_until.map_or(now, |until| until.max(now));
-        let before = self.shrunk.as_ref().map_or(u32::MAX, |it| it.permits).min(self.full());
-        self.shrunk = Some(Shrunk { permits: before.min(fitted).max(1), clean_since });
+        let before = self.left_by_refusals().min(self.left_by_others(now));
+        let (kept, lowered) = match &self.shrunk {
+            Some(shrunk) if sent < shrunk.lowered => (before, shrunk.lowered),
+            _ => (before * KEPT_FIFTHS / 5, now),
+        };
+        let permits = kept.min(fitted).max(1);
+        let settled = now + SETTLED;
+        self.shrunk = Some(Shrunk { permits, clean_since, lowered, settled, ends: None });
         if let Some(ramp) = &mut self.ramp {
             ramp.clean_since = clean_since;
         }
@@ -162,6 +231,20 @@ impl Capacity {
         if let Some(shrunk) = &mut self.shrunk {
             shrunk.clean_since = shrunk.clean_since.max(until);
         }
+    }
+
+    /// Returns what a clean second earns: nothing while Zuora says what remains, because then there is
+    /// no need to find out by being refused.
+    fn step(&self, now: Instant) -> u32 {
+        if self.outside.is_known(now) { 0 } else { self.full().div_ceil(SECONDS_TO_WHOLE) }
+    }
+
+    fn left_by_refusals(&self) -> u32 {
+        self.shrunk.as_ref().map_or(u32::MAX, |it| it.permits).min(self.full())
+    }
+
+    fn left_by_others(&self, now: Instant) -> u32 {
+        self.full().saturating_sub(self.outside.permits(now)).max(1)
     }
 }
 

@@ -32,16 +32,20 @@
 mod admission;
 mod ask;
 mod capacity;
+mod hold;
 mod jitter;
 mod kept;
+mod outside;
+mod pace;
 mod permit;
 mod pool;
 mod queue;
 mod settings;
+mod shares;
 mod snapshot;
 mod state;
+mod tenant;
 mod timer;
-mod usage;
 
 pub use admission::{Admission, Start};
 pub use ask::{Ask, Deadline, Place, Refused, Said, Shed, Ticket, WaitReason};

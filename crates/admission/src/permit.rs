@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::pool::{End, Grant};
+use crate::pool::Grant;
 use crate::{Admission, Refused, Said, Ticket, WaitReason};
 
 /// The right to have one request at Zuora now. Dropping it means that Zuora is done with the request:
@@ -27,7 +27,7 @@ impl Permit {
 
     /// Returns what the call would have waited for, had the limit been enforced.
     pub fn would_have_waited(&self) -> Option<WaitReason> {
-        None
+        self.grant.observed
     }
 
     /// Returns the call's place in line, for asking again in a call that is to be repeated for
@@ -40,27 +40,28 @@ impl Permit {
     /// again with. With it the call waits until the moment that the refusal named, or is told at
     /// once that its deadline comes first.
     ///
-    /// A refusal under concurrency lowers the pool's capacity to what demonstrably fitted; one under
+    /// A refusal under concurrency lowers the pool's capacity to what demonstrably fitted, or pauses the
+    /// pool if the settings say so, and its moment is no further away than the settings' cap; one under
     /// a rate pauses every pool of the tenant.
     pub fn refused(mut self, kind: Refused) -> Ticket {
         self.is_back = true;
-        self.admission.give_back(&self.grant, End::Refused(kind));
-        Ticket { not_before: Some(kind.until()), ..self.grant.ticket }
+        let until = self.admission.refuse(&self.grant, kind);
+        Ticket { not_before: Some(until), ..self.grant.ticket }
     }
 
-    /// Tells what Zuora said it allows in this pool (`Concurrency-Limit-Limit`; Zuora: concurrent
-    /// request limits guide). The pool follows at once, down and up, never above the configured
-    /// ceiling. Returns whether that is worth
-    /// telling: another limit than the configured one, and than the one told last.
+    /// Tells what Zuora said it allows in this pool, and what remains of it. The pool follows the limit
+    /// at once, down and up, never above the configured ceiling; from what remains follows how much
+    /// others take. Returns whether the limit is worth telling: another than the configured one, and
+    /// than the one told last.
     pub fn observe(&self, said: Said) -> bool {
-        self.admission.observe_limit(self.grant.pool, said.limit)
+        self.admission.observe(self.grant.pool, said)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.is_back {
-            self.admission.give_back(&self.grant, End::Done);
+            self.admission.finish(&self.grant);
         }
     }
 }

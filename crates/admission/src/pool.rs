@@ -3,6 +3,7 @@
 //! Told the time, deciding at once, telling nobody: what is to be said to waiting calls is put in an
 //! [`Outbox`], which is delivered after the tenant's lock is released.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -10,10 +11,13 @@ use tokio::time::Instant;
 
 use crate::ask::whole_seconds;
 use crate::capacity::Capacity;
+use crate::hold::HoldTime;
 use crate::queue::{Key, Outcome, Queue, Spot, Waiter};
-use crate::usage::{HoldTime, Usage};
+use crate::shares::{Round, Shares, Turn};
+use crate::tenant::Tenant;
 use crate::{
-    AppId, Ask, Place, PoolId, PoolSettings, QueueBounds, Refused, Shed, Ticket, WaitReason,
+    AppId, AppSettings, Ask, Deadline, OnRefusal, Place, PoolId, PoolSettings, QueueBounds, Shed,
+    Ticket, WaitReason,
 };
 
 /// The longest wait that a shed call is advised: longer ones make clients sleep through the recovery.
@@ -25,47 +29,71 @@ const SHORTEST_ADVICE: Duration = Duration::from_secs(1);
 pub(crate) struct Grant {
     pub(crate) pool: PoolId,
     pub(crate) app: AppId,
+    pub(crate) user: Option<u64>,
     pub(crate) ticket: Ticket,
     pub(crate) granted: Instant,
+    /// Why the call waited, if it did.
     pub(crate) reason: Option<WaitReason>,
-}
-
-/// How a permit came back.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum End {
-    Done,
-    Refused(Refused),
+    /// Why it would have waited, were that enforced.
+    pub(crate) observed: Option<WaitReason>,
 }
 
 /// What is to be done once the lock is released.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     pub(crate) answers: Vec<(oneshot::Sender<Outcome>, Result<Grant, Shed>)>,
-    /// Pools without a timer that need one.
-    pub(crate) start: Vec<PoolId>,
-    /// Pools whose timer would wake too late.
-    pub(crate) nudge: Vec<PoolId>,
+    pub(crate) timer: Wake,
+}
+
+/// What is to be done about the timer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wake {
+    #[default]
+    InTime,
+    /// It would wake too late.
+    Sooner,
+    /// There is none, and somebody waits for a moment.
+    Start,
 }
 
 /// What a call that asked gets at once.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Granted(Grant),
-    Waits(Spot, oneshot::Receiver<Outcome>),
+    /// A place in the queue, until this moment.
+    Waits(Spot, oneshot::Receiver<Outcome>, Instant),
 }
 
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) id: PoolId,
+    pub(crate) name: Arc<str>,
+    pub(crate) entity: Option<Arc<str>>,
+    /// Whether the settings still name it, or it was learnt.
+    pub(crate) is_wanted: bool,
+    pub(crate) enforced: bool,
+    pub(crate) on_refusal: OnRefusal,
+    pub(crate) retry_after_cap: Option<Duration>,
     pub(crate) capacity: Capacity,
     pub(crate) queue: Queue,
-    pub(crate) apps: Vec<Usage>,
+    pub(crate) shares: Shares,
     pub(crate) in_use: u32,
     pub(crate) kept_bytes: u64,
+    /// What each app is about, in the order of the tenant's apps.
+    parts: Vec<Part>,
     bounds: QueueBounds,
     hold: HoldTime,
-    /// When the timer task looks again, if one runs.
-    timer: Option<Instant>,
+    /// When a permit last went to an app because of its reserve.
+    reserved: Option<Instant>,
+    /// When the rate of an app lets a call go that could go otherwise.
+    rate_opens: Option<Instant>,
+}
+
+/// One app in this pool.
+#[derive(Debug, Default)]
+struct Part {
+    hold: HoldTime,
+    kept_bytes: u64,
 }
 
 impl Pool {
@@ -73,91 +101,139 @@ impl Pool {
         id: PoolId,
         settings: &PoolSettings,
         bounds: QueueBounds,
-        apps: usize,
+        learnt: bool,
         now: Instant,
     ) -> Self {
         Self {
             id,
-            capacity: Capacity::new(settings),
-            queue: Queue::new(apps),
-            apps: (0..apps).map(|_| Usage::new(now)).collect(),
+            name: Arc::clone(&settings.name),
+            entity: settings.entity.clone(),
+            is_wanted: true,
+            enforced: settings.enforce,
+            on_refusal: settings.on_refusal,
+            retry_after_cap: settings.retry_after_cap,
+            capacity: Capacity::new(settings, learnt, now),
+            queue: Queue::default(),
+            shares: Shares::new(now),
             in_use: 0,
             kept_bytes: 0,
+            parts: Vec::new(),
             bounds,
             hold: HoldTime::default(),
-            timer: None,
+            reserved: None,
+            rate_opens: None,
         }
+    }
+
+    /// Takes other settings; everything that runs and waits stays as it is.
+    pub(crate) fn reconfigure(&mut self, settings: &PoolSettings) {
+        self.is_wanted = true;
+        self.enforced = settings.enforce;
+        self.on_refusal = settings.on_refusal;
+        self.retry_after_cap = settings.retry_after_cap;
+        self.capacity.reconfigure(settings);
+    }
+
+    /// Takes in an app, or other settings of one.
+    pub(crate) fn configure_app(&mut self, app: AppId, settings: &AppSettings, now: Instant) {
+        self.queue.grow(app.index() + 1);
+        self.shares.configure(app.index(), settings, now);
+        while self.parts.len() <= app.index() {
+            self.parts.push(Part::default());
+        }
+    }
+
+    pub(crate) fn set_bounds(&mut self, bounds: QueueBounds) {
+        self.bounds = bounds;
     }
 
     /// Brings the pool up to `now` and gives every usable permit to whose turn it is.
     ///
-    /// Afterwards nobody is ready, or no permit may be used.
-    pub(crate) fn settle(&mut self, now: Instant, outbox: &mut Outbox) {
+    /// Afterwards nobody is ready that may go, or no permit may be used.
+    pub(crate) fn settle(&mut self, tenant: &mut Tenant, now: Instant, outbox: &mut Outbox) {
         self.capacity.advance(now);
-        self.queue.wake(now);
+        while let Some(app) = self.queue.wake(now) {
+            self.note_ready(app);
+        }
+        self.rate_opens = None;
         let mut late = Vec::new();
-        while self.has_room(now)
-            && let Some(waiter) = self.queue.pop(now, &mut late)
-        {
-            let waited = Some((waiter.arrived, waiter.due));
-            let grant = self.grant(waiter.app, waiter.ticket, waited, now);
-            outbox.answers.push((waiter.tell, Ok(grant)));
+        while self.queue.any_ready() && self.has_room(now) {
+            let Some(turn) = self.turn(tenant, now) else { break };
+            let next = self.queue.pop(turn.app, now, &mut late);
+            self.note_ready(turn.app);
+            if let Some(waiter) = next {
+                let grant = self.grant_waiter(&waiter, turn, tenant, now);
+                outbox.answers.push((waiter.tell, Ok(grant)));
+            }
         }
         // Their own timers are about to say the same; permits would be spent on them for nothing.
         for waiter in late {
-            let retry_after = self.advice(waiter.app, now);
-            outbox.answers.push((waiter.tell, Err(Shed::QueueTimeout { retry_after })));
+            let shed = self.too_late(waiter.app, waiter.arrived, tenant, now);
+            outbox.answers.push((waiter.tell, Err(shed)));
         }
-        self.arm(now, outbox);
     }
 
     /// Decides on a call that asks. `due` is when the call itself may be sent, and `nth` tells this
-    /// ask apart from every other.
+    /// ask apart from every other. The pool must be settled.
     pub(crate) fn ask(
         &mut self,
         ask: &Ask,
         ticket: Ticket,
         due: Option<Instant>,
         nth: u64,
+        tenant: &mut Tenant,
         now: Instant,
-        outbox: &mut Outbox,
     ) -> Result<Answer, Shed> {
-        self.settle(now, outbox);
+        let deadline = self.permit_by(ask);
         if let Some(until) = self.opens(due, now)
-            && ask.until() <= until
+            && deadline <= until
         {
             return Err(Shed::Cooldown { until });
         }
-        if ask.until() <= now {
-            return Err(Shed::QueueTimeout { retry_after: self.advice(ask.app, now) });
+        if deadline <= now {
+            return Err(self.out_of_time_at_once(ask, tenant, now));
         }
         let is_due = due.is_none_or(|due| due <= now);
-        if is_due && !self.queue.any_ready() && self.has_room(now) {
-            return Ok(Answer::Granted(self.grant(ask.app, ticket, None, now)));
+        if is_due && self.may_go_at_once(ask.app, tenant, now) {
+            return Ok(Answer::Granted(self.grant(ask.app, ask.user, ticket, None, tenant, now)));
         }
         if self.queue.len() >= self.bounds.max_requests {
-            return Err(Shed::QueueFull { retry_after: self.advice(ask.app, now) });
+            return Err(Shed::QueueFull { retry_after: self.advice(ask.app, tenant, now) });
         }
-        if is_due && self.is_hopeless(ask, now) {
-            return Err(Shed::Hopeless { retry_after: self.advice(ask.app, now) });
+        if is_due {
+            self.tell_the_hopeless(ask, deadline, tenant, now)?;
         }
         let (tell, told) = oneshot::channel();
-        let (app, deadline) = (ask.app, ask.until());
-        let waiter = Waiter { app, ticket, arrived: now, deadline, due, tell };
-        let spot = self.queue.push(Key::new(ticket, nth), waiter, now);
-        self.arm(now, outbox);
-        Ok(Answer::Waits(spot, told))
+        let (app, user) = (ask.app, ask.user);
+        let waiter = Waiter { app, user, ticket, arrived: now, deadline, due, tell };
+        let key = Key::new(ticket, nth);
+        let due = self.queue.push(key, waiter, now);
+        let spot = Spot { pool: self.id, app, user, key, due };
+        self.note_ready(app);
+        Ok(Answer::Waits(spot, told, deadline))
     }
 
-    /// Takes a permit back. What it means for other pools is not decided here.
-    pub(crate) fn give_back(&mut self, grant: &Grant, end: End, now: Instant) {
+    /// Takes out a call that left, if it is still here.
+    pub(crate) fn leave(&mut self, spot: Spot) -> Option<Waiter> {
+        let waiter = self.queue.remove(spot);
+        self.note_ready(spot.app);
+        waiter
+    }
+
+    /// Takes a permit back.
+    pub(crate) fn give_back(&mut self, grant: &Grant, tenant: &mut Tenant, now: Instant) {
+        self.capacity.in_use(self.in_use - 1, self.in_use, now);
         self.in_use -= 1;
-        self.apps[grant.app.index()].give_back(now);
-        match end {
-            End::Done => self.hold.measure(now.saturating_duration_since(grant.granted)),
-            End::Refused(Refused::Concurrency { .. }) => self.capacity.shrink(now, self.in_use),
-            End::Refused(Refused::Rate { .. }) => {}
-        }
+        self.shares.give_back(grant.app.index(), now);
+        self.queue.give_back(grant.app, grant.user);
+        tenant.app_mut(grant.app).give_back();
+    }
+
+    /// Learns how long a request took.
+    pub(crate) fn measure(&mut self, grant: &Grant, now: Instant) {
+        let held = now.saturating_duration_since(grant.granted);
+        self.hold.measure(held);
+        self.parts[grant.app.index()].hold.measure(held);
     }
 
     /// Closes the pool, and sends those away at once who cannot wait for its opening.
@@ -169,41 +245,74 @@ impl Pool {
         outbox: &mut Outbox,
     ) {
         self.capacity.pause(now, named, until);
+        if !self.enforced {
+            return;
+        }
         let until = self.capacity.closed_until().unwrap_or(until);
         for waiter in self.queue.expel(until) {
+            self.note_ready(waiter.app);
             outbox.answers.push((waiter.tell, Err(Shed::Cooldown { until })));
         }
     }
 
     /// Counts `more` bytes of a body that stays in memory, unless that is over the bound.
-    pub(crate) fn keep(&mut self, app: AppId, more: u64, now: Instant) -> Result<(), Shed> {
+    pub(crate) fn keep(
+        &mut self,
+        app: AppId,
+        more: u64,
+        tenant: &Tenant,
+        now: Instant,
+    ) -> Result<(), Shed> {
         let kept = self.kept_bytes.checked_add(more).filter(|kept| *kept <= self.bounds.max_bytes);
         let Some(kept) = kept else {
-            return Err(Shed::QueueBytes { retry_after: self.advice(app, now) });
+            return Err(Shed::QueueBytes { retry_after: self.advice(app, tenant, now) });
         };
         self.kept_bytes = kept;
-        self.apps[app.index()].kept_bytes += more;
+        self.parts[app.index()].kept_bytes += more;
         Ok(())
     }
 
     pub(crate) fn forget(&mut self, app: AppId, bytes: u64) {
         self.kept_bytes -= bytes;
-        self.apps[app.index()].kept_bytes -= bytes;
+        self.parts[app.index()].kept_bytes -= bytes;
+    }
+
+    pub(crate) fn kept_bytes_of(&self, app: AppId) -> u64 {
+        self.parts[app.index()].kept_bytes
+    }
+
+    /// Why a call of `app` that asked at `since` has to be sent away when its time is over.
+    pub(crate) fn too_late(
+        &self,
+        app: AppId,
+        since: Instant,
+        tenant: &Tenant,
+        now: Instant,
+    ) -> Shed {
+        let retry_after = self.advice(app, tenant, now);
+        if tenant.app(app).was_held_up(since) || tenant.windows.held_up(since) {
+            Shed::RateLimited { retry_after }
+        } else {
+            Shed::QueueTimeout { retry_after }
+        }
     }
 
     /// Returns how long a call of `app` that asks at `now` will wait, as far as measurements tell.
-    pub(crate) fn predicted_wait(&self, app: AppId, now: Instant) -> Duration {
-        if !self.queue.any_ready() && self.has_room(now) {
-            return Duration::ZERO;
+    pub(crate) fn predicted_wait(&self, app: AppId, tenant: &Tenant, now: Instant) -> Duration {
+        let ahead = self.queue.ahead_of(app, None, None);
+        let rate = self.rate_wait(app, ahead, tenant, now);
+        if ahead == 0 && self.has_room(now) && !tenant.app(app).is_at_cap() {
+            return rate;
         }
-        let ahead = self.queue.ahead_of(app, None);
-        self.closed_for(now) + self.time_for(ahead, self.capacity.current()).unwrap_or_default()
+        let served = self.time_for(app, ahead, self.capacity.current(now), tenant);
+        (self.closed_for(now) + served.unwrap_or_default()).max(rate)
     }
 
     /// Returns the predicted wait as advice: whole seconds, neither so short that it is a poll nor
     /// so long that a client sleeps through the recovery.
-    pub(crate) fn advice(&self, app: AppId, now: Instant) -> Duration {
-        whole_seconds(self.predicted_wait(app, now)).clamp(SHORTEST_ADVICE, LONGEST_ADVICE)
+    pub(crate) fn advice(&self, app: AppId, tenant: &Tenant, now: Instant) -> Duration {
+        let wait = self.predicted_wait(app, tenant, now);
+        whole_seconds(wait).clamp(SHORTEST_ADVICE, LONGEST_ADVICE)
     }
 
     pub(crate) fn closed_for(&self, now: Instant) -> Duration {
@@ -211,81 +320,198 @@ impl Pool {
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
-    /// Returns when the timer task must look again; without such a moment the task ends.
-    pub(crate) fn rearm(&mut self, now: Instant) -> Option<Instant> {
-        self.timer = self.next_event(now);
-        self.timer
-    }
-
-    /// Forgets a timer task that ended without being asked to, with its runtime.
-    pub(crate) fn lose_timer(&mut self) {
-        self.timer = None;
-    }
-
-    /// Makes sure that the timer task wakes for the next event, if it is there for anybody.
-    fn arm(&mut self, now: Instant, outbox: &mut Outbox) {
-        let Some(event) = self.next_event(now) else { return };
-        match self.timer {
-            None => outbox.start.push(self.id),
-            Some(timer) if event < timer => outbox.nudge.push(self.id),
-            Some(_) => return,
-        }
-        self.timer = Some(event);
-    }
-
     /// Returns the next moment that could let a waiting call go with nothing else happening.
-    fn next_event(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_event(&self, tenant: &mut Tenant, now: Instant) -> Option<Instant> {
         if self.queue.is_empty() {
             return None;
         }
-        let grows = self.capacity.next_change(now).filter(|_| self.queue.any_ready());
-        grows.into_iter().chain(self.queue.next_due()).min()
+        let resting = self.queue.next_due();
+        if !self.queue.any_ready() {
+            return resting;
+        }
+        let grows = self.capacity.next_change(now);
+        let windows = self.has_room(now).then(|| tenant.windows.block(now)).flatten();
+        [resting, grows, windows, self.rate_opens].into_iter().flatten().min()
+    }
+
+    /// Tells the shares whether anybody of an app is ready.
+    fn note_ready(&mut self, app: AppId) {
+        self.shares.set_ready(app.index(), self.queue.ready_of(app) > 0);
+    }
+
+    /// Whose turn it is, of those that may go.
+    fn turn(&mut self, tenant: &mut Tenant, now: Instant) -> Option<Turn> {
+        if tenant.windows.block(now).is_some() {
+            return None;
+        }
+        let hold = self.hold.guess().as_secs_f64();
+        let round = Round { hold, capacity: self.capacity.current(now), now };
+        let mut opens: Option<Instant> = None;
+        let turn = self.shares.choose(&round, |app| {
+            let app = &mut tenant.apps[app];
+            if app.is_at_cap() {
+                return false;
+            }
+            let blocked = app.rate_blocks(now);
+            opens = opens.into_iter().chain(blocked).min();
+            blocked.is_none()
+        });
+        self.rate_opens = opens.filter(|_| turn.is_none());
+        turn
+    }
+
+    /// Whether a call of `app` may go with nobody waiting before it. After settling, whoever waits in
+    /// spite of room may not go for a reason of its own.
+    fn may_go_at_once(&mut self, app: AppId, tenant: &mut Tenant, now: Instant) -> bool {
+        self.queue.ready_of(app) == 0
+            && self.has_room(now)
+            && !tenant.app(app).is_at_cap()
+            && tenant.app_mut(app).rate_blocks(now).is_none()
+            && tenant.windows.block(now).is_none()
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        self.in_use < self.capacity.usable(now)
+        !self.enforced || self.in_use < self.capacity.usable(now)
     }
 
     /// Returns the first moment after `now` at which a call with `due` may be sent, if not now.
     fn opens(&self, due: Option<Instant>, now: Instant) -> Option<Instant> {
-        due.max(self.capacity.closed_until()).filter(|until| now < *until)
+        let closed = self.capacity.closed_until().filter(|_| self.enforced);
+        due.max(closed).filter(|until| now < *until)
     }
 
-    /// Hands out a permit; `waited` is since when, and until when the call itself had to.
+    /// Returns the last moment at which a permit is of use.
+    fn permit_by(&self, ask: &Ask) -> Instant {
+        match ask.deadline {
+            Deadline::Permit(at) => at,
+            Deadline::Answer(at) => at.checked_sub(self.usual_time(ask.app)).unwrap_or(at),
+        }
+    }
+
+    /// Returns how long a request of `app` usually takes, and zero while that is not known.
+    fn usual_time(&self, app: AppId) -> Duration {
+        let own = self.parts[app.index()].hold.mean();
+        own.or(self.hold.mean()).unwrap_or_default()
+    }
+
+    fn out_of_time_at_once(&self, ask: &Ask, tenant: &Tenant, now: Instant) -> Shed {
+        let retry_after = self.advice(ask.app, tenant, now);
+        match ask.deadline {
+            Deadline::Answer(at) if now < at => Shed::Hopeless { retry_after },
+            Deadline::Answer(_) | Deadline::Permit(_) => Shed::QueueTimeout { retry_after },
+        }
+    }
+
+    fn grant_waiter(
+        &mut self,
+        waiter: &Waiter,
+        turn: Turn,
+        tenant: &mut Tenant,
+        now: Instant,
+    ) -> Grant {
+        let reason = self.reason(waiter, turn, tenant);
+        let grant = self.grant(waiter.app, waiter.user, waiter.ticket, Some(turn), tenant, now);
+        if turn.reserved {
+            self.reserved = Some(now);
+        }
+        Grant { reason: Some(reason), ..grant }
+    }
+
+    /// Why a call waited whose turn has come.
+    fn reason(&self, waiter: &Waiter, turn: Turn, tenant: &Tenant) -> WaitReason {
+        let opened = waiter.due.max(self.capacity.closed_until());
+        let since = waiter.arrived;
+        if opened.is_some_and(|opened| since < opened) {
+            WaitReason::Cooldown
+        } else if tenant.app(waiter.app).was_held_up(since) || tenant.windows.held_up(since) {
+            WaitReason::Rate
+        } else if !turn.reserved && self.reserved.is_some_and(|at| since <= at) {
+            WaitReason::Reserve
+        } else {
+            WaitReason::Capacity
+        }
+    }
+
+    /// Hands out a permit.
     fn grant(
         &mut self,
         app: AppId,
+        user: Option<u64>,
         ticket: Ticket,
-        waited: Option<(Instant, Option<Instant>)>,
+        turn: Option<Turn>,
+        tenant: &mut Tenant,
         now: Instant,
     ) -> Grant {
+        let over = !self.enforced && self.in_use >= self.capacity.usable(now);
+        self.capacity.in_use(self.in_use + 1, self.in_use, now);
         self.in_use += 1;
-        self.apps[app.index()].take(now);
-        let reason = waited.map(|(arrived, due)| {
-            let opened = due.max(self.capacity.closed_until());
-            let had_to_rest = opened.is_some_and(|opened| arrived < opened);
-            if had_to_rest { WaitReason::Cooldown } else { WaitReason::Capacity }
-        });
-        Grant { pool: self.id, app, ticket, granted: now, reason }
+        self.shares.take(app.index(), turn, now);
+        self.queue.take(app, user);
+        let app_over = tenant.app_mut(app).take(now);
+        let windows_over = tenant.windows.take(now);
+        let observed = if over {
+            Some(WaitReason::Capacity)
+        } else {
+            (app_over || windows_over).then_some(WaitReason::Rate)
+        };
+        Grant { pool: self.id, app, user, ticket, granted: now, reason: None, observed }
     }
 
-    /// Whether the wait clearly exceeds the deadline: by half, even if the pool were whole at once.
-    fn is_hopeless(&self, ask: &Ask, now: Instant) -> bool {
+    /// Turns a call away whose turn would come too late: certainly, because of a rate, or clearly, as
+    /// far as measurements tell, by half, even if the pool were whole at once.
+    fn tell_the_hopeless(
+        &self,
+        ask: &Ask,
+        deadline: Instant,
+        tenant: &Tenant,
+        now: Instant,
+    ) -> Result<(), Shed> {
         let ticket = match ask.place {
             Place::Back => None,
             Place::Front(ticket) => Some(ticket),
         };
-        let ahead = self.queue.ahead_of(ask.app, ticket);
-        let patience = ask.until().saturating_duration_since(now + self.closed_for(now));
-        self.time_for(ahead, self.capacity.full()).is_some_and(|wait| wait > patience * 3 / 2)
+        let ahead = self.queue.ahead_of(ask.app, ask.user, ticket);
+        let rate = self.rate_wait(ask.app, ahead, tenant, now);
+        if deadline <= now + rate {
+            return Err(Shed::RateLimited {
+                retry_after: whole_seconds(rate).max(SHORTEST_ADVICE),
+            });
+        }
+        let patience = deadline.saturating_duration_since(now + self.closed_for(now));
+        let wait = self.time_for(ask.app, ahead, self.capacity.full(), tenant);
+        if wait.is_some_and(|wait| wait > patience * 3 / 2) {
+            return Err(Shed::Hopeless { retry_after: self.advice(ask.app, tenant, now) });
+        }
+        Ok(())
     }
 
-    /// Returns how long `permits` take to serve those `ahead` and then come free once more, or `None`
-    /// while nothing is measured.
-    fn time_for(&self, ahead: usize, permits: u32) -> Option<Duration> {
-        let draining = self.in_use.saturating_sub(permits) as usize;
-        let turns = u32::try_from(ahead + draining + 1).unwrap_or(u32::MAX);
-        let hold = self.hold.mean()?;
-        Some(hold.checked_mul(turns).unwrap_or(Duration::MAX) / permits)
+    /// Returns how long rates alone keep a call of `app` waiting that has so many before it.
+    fn rate_wait(&self, app: AppId, ahead: usize, tenant: &Tenant, now: Instant) -> Duration {
+        tenant.app(app).rate_takes(ahead + 1, now).max(tenant.windows.takes(now))
+    }
+
+    /// Returns how long it takes until a call of `app` has its turn that has so many before it, if
+    /// `permits` may be used; `None` while nothing is measured.
+    fn time_for(
+        &self,
+        app: AppId,
+        ahead: usize,
+        permits: u32,
+        tenant: &Tenant,
+    ) -> Option<Duration> {
+        let pool = self.hold.mean()?.as_secs_f64();
+        let own = self.parts[app.index()].hold.mean().map_or(pool, |own| own.as_secs_f64());
+        let part = self.shares.part_of(app.index(), permits);
+        let part = part.min(f64::from(tenant.app(app).max_in_flight()));
+        // Below its part an app has the next permit that comes free, and then those of its own.
+        let draining = f64::from(self.in_use.saturating_sub(permits));
+        let next = pool * (draining + 1.0) / f64::from(permits);
+        let turns = ahead as f64;
+        let wait = if f64::from(self.shares.in_use(app.index())) < part {
+            next + own * turns / part
+        } else {
+            next.max(own * (turns + 1.0) / part)
+        };
+        Some(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
     }
 }

@@ -1,11 +1,11 @@
-//! Who waits for a pool, and whose turn it is: in order within an app, in turn between apps.
+//! Who waits for a pool: in order within an app, and in turn between the users of an app.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::{AppId, Permit, Shed, Ticket};
+use crate::{AppId, Permit, PoolId, Shed, Ticket};
 
 /// What a waiting call is told in the end. If nobody listens any more, dropping it gives the permit back.
 pub(crate) type Outcome = Result<Permit, Shed>;
@@ -14,6 +14,7 @@ pub(crate) type Outcome = Result<Permit, Shed>;
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) app: AppId,
+    pub(crate) user: Option<u64>,
     pub(crate) ticket: Ticket,
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
@@ -25,13 +26,16 @@ pub(crate) struct Waiter {
 /// Where a waiter stands; what it takes to remove it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot {
+    pub(crate) pool: PoolId,
     pub(crate) app: AppId,
+    pub(crate) user: Option<u64>,
     pub(crate) key: Key,
     /// Where it rests until this moment, if it does.
     pub(crate) due: Option<Instant>,
 }
 
-/// The order within an app: by ticket. The second number tells two asks with one ticket apart.
+/// The order among the calls of one user: by ticket. The second number tells two asks with one ticket
+/// apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     ticket: u64,
@@ -45,12 +49,9 @@ impl Key {
 }
 
 /// The waiting calls of one pool.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Queue {
     lines: Vec<Line>,
-    /// The apps with somebody ready, the next one first. An app whose callers all left stays until
-    /// its turn comes up, so that leaving does not cost a search; it keeps its place meanwhile.
-    ring: VecDeque<AppId>,
     ready: usize,
     /// Calls that must not be sent yet, by the moment when they may.
     resting: BTreeMap<(Instant, Key), Waiter>,
@@ -59,19 +60,38 @@ pub(crate) struct Queue {
 /// One app's waiting calls.
 #[derive(Debug, Default)]
 struct Line {
-    ready: BTreeMap<Key, Waiter>,
+    ready: usize,
     resting: usize,
-    in_ring: bool,
+    /// The calls of which no user is known, who count as one.
+    nobody: User,
+    /// Users with a call that is ready, or a permit out.
+    users: BTreeMap<u64, User>,
+    /// Those with a call that is ready, the next one first.
+    turns: BTreeSet<Turn>,
+    turn: u64,
+}
+
+/// One user of an app.
+#[derive(Debug, Default)]
+struct User {
+    ready: BTreeMap<Key, Waiter>,
+    in_use: u32,
+    /// When its turn was, or when it came.
+    turn: u64,
+}
+
+/// Whoever has the fewest permits out goes first; of these, whose turn is the longest ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    in_use: u32,
+    turn: u64,
+    user: Option<u64>,
 }
 
 impl Queue {
-    pub(crate) fn new(apps: usize) -> Self {
-        Self {
-            lines: (0..apps).map(|_| Line::default()).collect(),
-            ring: VecDeque::new(),
-            ready: 0,
-            resting: BTreeMap::new(),
-        }
+    /// Makes room for so many apps.
+    pub(crate) fn grow(&mut self, apps: usize) {
+        self.lines.resize_with(apps.max(self.lines.len()), Line::default);
     }
 
     /// Returns how many wait, ready or resting.
@@ -81,7 +101,7 @@ impl Queue {
 
     pub(crate) fn len_of(&self, app: AppId) -> usize {
         let line = &self.lines[app.index()];
-        line.ready.len() + line.resting
+        line.ready + line.resting
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -92,8 +112,12 @@ impl Queue {
         self.ready > 0
     }
 
-    /// Puts a call in line, or to rest if its moment is after `now`.
-    pub(crate) fn push(&mut self, key: Key, waiter: Waiter, now: Instant) -> Spot {
+    pub(crate) fn ready_of(&self, app: AppId) -> usize {
+        self.lines[app.index()].ready
+    }
+
+    /// Puts a call in line, or to rest if its moment is after `now`; returns the moment.
+    pub(crate) fn push(&mut self, key: Key, waiter: Waiter, now: Instant) -> Option<Instant> {
         let app = waiter.app;
         let due = waiter.due.filter(|due| now < *due);
         match due {
@@ -103,18 +127,17 @@ impl Queue {
             }
             None => self.line_up(key, waiter),
         }
-        Spot { app, key, due }
+        due
     }
 
-    /// Lets those take their places whose moment has come.
-    pub(crate) fn wake(&mut self, now: Instant) {
-        while let Some(entry) = self.resting.first_entry()
-            && entry.key().0 <= now
-        {
-            let ((_, key), waiter) = entry.remove_entry();
-            self.lines[waiter.app.index()].resting -= 1;
-            self.line_up(key, waiter);
-        }
+    /// Lets the first of those take its place whose moment has come, and returns its app.
+    pub(crate) fn wake(&mut self, now: Instant) -> Option<AppId> {
+        let entry = self.resting.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let ((_, key), waiter) = entry.remove_entry();
+        let app = waiter.app;
+        self.lines[app.index()].resting -= 1;
+        self.line_up(key, waiter);
+        Some(app)
     }
 
     /// Returns when the next resting call may go.
@@ -122,22 +145,20 @@ impl Queue {
         self.resting.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Takes the call whose turn it is; its app goes to the end of the ring.
-    ///
-    /// Calls whose deadline is over are put in `late`. They do not cost their app its turn.
-    pub(crate) fn pop(&mut self, now: Instant, late: &mut Vec<Waiter>) -> Option<Waiter> {
-        while let Some(app) = self.ring.pop_front() {
-            let line = &mut self.lines[app.index()];
-            let before = line.ready.len();
-            let next = line.pop(now, late);
-            self.ready -= before - line.ready.len();
-            line.in_ring = !line.ready.is_empty();
-            if line.in_ring {
-                self.ring.push_back(app);
+    /// Takes the next call of an app. Calls whose deadline is over are put in `late`.
+    pub(crate) fn pop(
+        &mut self,
+        app: AppId,
+        now: Instant,
+        late: &mut Vec<Waiter>,
+    ) -> Option<Waiter> {
+        let line = &mut self.lines[app.index()];
+        while let Some(waiter) = line.pop() {
+            self.ready -= 1;
+            if now < waiter.deadline {
+                return Some(waiter);
             }
-            if next.is_some() {
-                return next;
-            }
+            late.push(waiter);
         }
         None
     }
@@ -151,7 +172,7 @@ impl Queue {
             line.resting -= 1;
             return Some(waiter);
         }
-        let waiter = line.ready.remove(&spot.key)?;
+        let waiter = line.remove(spot)?;
         self.ready -= 1;
         Some(waiter)
     }
@@ -160,8 +181,7 @@ impl Queue {
     pub(crate) fn expel(&mut self, until: Instant) -> Vec<Waiter> {
         let mut expelled = Vec::new();
         for line in &mut self.lines {
-            let gone = line.ready.extract_if(.., |_, waiter| waiter.deadline <= until);
-            expelled.extend(gone.map(|(_, waiter)| waiter));
+            line.expel(until, &mut expelled);
         }
         self.ready -= expelled.len();
         for (_, waiter) in self.resting.extract_if(.., |_, waiter| waiter.deadline <= until) {
@@ -171,51 +191,129 @@ impl Queue {
         expelled
     }
 
-    /// Returns how many go before a call of `app` that asks with `ticket`, or at the back: those
-    /// before it in its own line, and as many turns of every other app.
-    pub(crate) fn ahead_of(&self, app: AppId, ticket: Option<Ticket>) -> usize {
-        let own = &self.lines[app.index()].ready;
-        let before = match ticket {
-            Some(ticket) => own.range(..Key::new(ticket, 0)).count(),
-            None => own.len(),
-        };
-        let others = self.ring.iter().filter(|other| **other != app);
-        let turns = others.map(|other| self.lines[other.index()].ready.len().min(before + 1));
-        before + turns.sum::<usize>()
+    /// A permit was given to a user of an app.
+    pub(crate) fn take(&mut self, app: AppId, user: Option<u64>) {
+        self.lines[app.index()].take(user);
+    }
+
+    /// A permit came back from a user of an app.
+    pub(crate) fn give_back(&mut self, app: AppId, user: Option<u64>) {
+        self.lines[app.index()].give_back(user);
+    }
+
+    /// Returns how many calls of an app go before one that asks with `ticket`, or at the back.
+    pub(crate) fn ahead_of(&self, app: AppId, user: Option<u64>, ticket: Option<Ticket>) -> usize {
+        let line = &self.lines[app.index()];
+        match ticket {
+            None => line.ready,
+            Some(ticket) => {
+                line.user(user).map_or(0, |user| user.ready.range(..Key::new(ticket, 0)).count())
+            }
+        }
     }
 
     /// Returns when the longest-waiting call of `app` asked for the first time.
     pub(crate) fn oldest(&self, app: AppId) -> Option<Instant> {
         let line = &self.lines[app.index()];
         // Tickets are numbered in the order of asking, so the first in line is the oldest.
-        let ready = line.ready.first_key_value().map(|(_, waiter)| waiter.ticket.since);
+        let first =
+            |user: &User| user.ready.first_key_value().map(|(_, waiter)| waiter.ticket.since);
+        let users = line.users.values().chain([&line.nobody]).filter_map(first);
         let resting = match line.resting {
             0 => None,
             _ => self.resting.values().filter(|it| it.app == app).map(|it| it.ticket.since).min(),
         };
-        ready.into_iter().chain(resting).min()
+        users.chain(resting).min()
     }
 
     fn line_up(&mut self, key: Key, waiter: Waiter) {
-        let app = waiter.app;
-        let line = &mut self.lines[app.index()];
-        line.ready.insert(key, waiter);
+        self.lines[waiter.app.index()].push(key, waiter);
         self.ready += 1;
-        if !line.in_ring {
-            line.in_ring = true;
-            self.ring.push_back(app);
-        }
     }
 }
 
 impl Line {
-    fn pop(&mut self, now: Instant, late: &mut Vec<Waiter>) -> Option<Waiter> {
-        while let Some((_, waiter)) = self.ready.pop_first() {
-            if now < waiter.deadline {
-                return Some(waiter);
+    fn push(&mut self, key: Key, waiter: Waiter) {
+        self.ready += 1;
+        self.turn += 1;
+        let turn = self.turn;
+        self.change(waiter.user, |user| {
+            if user.ready.is_empty() {
+                // Whoever comes anew stands behind all who wait, as if the turn had just been theirs.
+                user.turn = turn;
             }
-            late.push(waiter);
+            user.ready.insert(key, waiter);
+        });
+    }
+
+    fn pop(&mut self) -> Option<Waiter> {
+        let Turn { user: name, .. } = *self.turns.first()?;
+        self.turn += 1;
+        let turn = self.turn;
+        self.change(name, |user| {
+            user.turn = turn;
+            user.ready.pop_first().map(|(_, waiter)| waiter)
+        })
+        .inspect(|_| self.ready -= 1)
+    }
+
+    fn remove(&mut self, spot: Spot) -> Option<Waiter> {
+        self.user(spot.user)?.ready.get(&spot.key)?;
+        self.ready -= 1;
+        self.change(spot.user, |user| user.ready.remove(&spot.key))
+    }
+
+    fn expel(&mut self, until: Instant, expelled: &mut Vec<Waiter>) {
+        let before = expelled.len();
+        let names: Vec<_> = self.turns.iter().map(|turn| turn.user).collect();
+        for name in names {
+            self.change(name, |user| {
+                let gone = user.ready.extract_if(.., |_, waiter| waiter.deadline <= until);
+                expelled.extend(gone.map(|(_, waiter)| waiter));
+            });
         }
-        None
+        self.ready -= expelled.len() - before;
+    }
+
+    fn take(&mut self, name: Option<u64>) {
+        self.change(name, |user| user.in_use += 1);
+    }
+
+    fn give_back(&mut self, name: Option<u64>) {
+        self.change(name, |user| user.in_use -= 1);
+    }
+
+    /// Changes a user and its place in the order of turns; users of whom nothing is left are forgotten.
+    fn change<T>(&mut self, name: Option<u64>, change: impl FnOnce(&mut User) -> T) -> T {
+        let user = match name {
+            None => &mut self.nobody,
+            Some(name) => self.users.entry(name).or_default(),
+        };
+        let former = (!user.ready.is_empty()).then(|| user.as_turn(name));
+        let result = change(user);
+        let turn = (!user.ready.is_empty()).then(|| user.as_turn(name));
+        let is_over = user.ready.is_empty() && user.in_use == 0;
+        if former != turn {
+            former.inspect(|former| {
+                self.turns.remove(former);
+            });
+            turn.inspect(|turn| {
+                self.turns.insert(*turn);
+            });
+        }
+        if let Some(name) = name.filter(|_| is_over) {
+            self.users.remove(&name);
+        }
+        result
+    }
+
+    fn user(&self, name: Option<u64>) -> Option<&User> {
+        name.map_or(Some(&self.nobody), |name| self.users.get(&name))
+    }
+}
+
+impl User {
+    fn as_turn(&self, user: Option<u64>) -> Turn {
+        Turn { in_use: self.in_use, turn: self.turn, user }
     }
 }

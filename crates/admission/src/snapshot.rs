@@ -3,10 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::AppId;
+use crate::pool::Pool;
+use crate::tenant::{App, Tenant};
+
 /// One tenant's pools at one moment. Numbers of different pools belong to the same moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
-    /// In the order of [`Settings::pools`](crate::Settings::pools).
+    /// Those that are configured or learnt, and those that still hold anything.
     pub pools: Vec<PoolSnapshot>,
     /// Permits out, over all pools.
     pub in_use: u32,
@@ -29,10 +35,17 @@ pub struct PoolSnapshot {
     pub observed: Option<u32>,
     /// What Zuora allows: the smaller of the two.
     pub ceiling: u32,
-    /// How many permits may be used now: ceiling less headroom, lowered after refusals and while a
-    /// pause is being ramped out of. While `paused_for` is not zero none is given all the same.
+    /// Permits that others take, as far as Zuora tells.
+    pub outside_use: u32,
+    /// How many permits may be used now: ceiling less headroom and outside use, lowered after refusals
+    /// and while a pause is being ramped out of. While `paused_for` is not zero none is given all the
+    /// same.
     pub capacity: u32,
-    /// Permits out. More than `capacity` only while a lowered pool drains.
+    /// Whether calls wait for a permit; if not, they are only counted.
+    pub enforced: bool,
+    /// Whether nobody configured it: Zuora named it.
+    pub learnt: bool,
+    /// Permits out. More than `capacity` only while a lowered pool drains, or if it is not enforced.
     pub in_use: u32,
     /// Calls that wait, those that rest until a named moment included.
     pub queued: usize,
@@ -40,7 +53,7 @@ pub struct PoolSnapshot {
     pub kept_bytes: u64,
     /// How long no permit will be given; zero if not paused.
     pub paused_for: Duration,
-    /// In the order of [`Settings::apps`](crate::Settings::apps).
+    /// Those that are configured, and those that still hold anything.
     pub apps: Vec<AppSnapshot>,
 }
 
@@ -59,4 +72,47 @@ pub struct AppSnapshot {
     pub oldest_wait: Duration,
     /// Seconds that permits were held so far, those still out included. Never falls.
     pub permit_seconds: f64,
+}
+
+impl Pool {
+    /// Returns what there is to see of it, or `None` if it is gone from the settings and empty.
+    pub(crate) fn snapshot(&self, tenant: &Tenant, now: Instant) -> Option<PoolSnapshot> {
+        if !self.is_wanted && self.in_use == 0 && self.queue.is_empty() {
+            return None;
+        }
+        let apps = tenant.apps.iter().zip(0..);
+        let apps = apps.filter_map(|(app, id)| self.app_snapshot(app, AppId(id), now));
+        Some(PoolSnapshot {
+            name: Arc::clone(&self.name),
+            entity: self.entity.clone(),
+            configured: self.capacity.configured(),
+            observed: self.capacity.observed(),
+            ceiling: self.capacity.ceiling(),
+            outside_use: self.capacity.outside_use(now),
+            capacity: self.capacity.current(now),
+            enforced: self.enforced,
+            learnt: self.capacity.is_learnt(),
+            in_use: self.in_use,
+            queued: self.queue.len(),
+            kept_bytes: self.kept_bytes,
+            paused_for: self.closed_for(now),
+            apps: apps.collect(),
+        })
+    }
+
+    fn app_snapshot(&self, app: &App, id: AppId, now: Instant) -> Option<AppSnapshot> {
+        let (in_use, queued) = (self.shares.in_use(id.index()), self.queue.len_of(id));
+        if !app.is_configured && in_use == 0 && queued == 0 {
+            return None;
+        }
+        let oldest = self.queue.oldest(id);
+        Some(AppSnapshot {
+            app: Arc::clone(&app.name),
+            in_use,
+            queued,
+            kept_bytes: self.kept_bytes_of(id),
+            oldest_wait: oldest.map_or(Duration::ZERO, |it| now.saturating_duration_since(it)),
+            permit_seconds: self.shares.held(id.index(), now),
+        })
+    }
 }

@@ -21,7 +21,7 @@ use tokio::time::{self, Instant};
 use crate::jitter::Jitter;
 use crate::{
     Admission, AppId, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolId, PoolSettings,
-    QueueBounds, RateLimits, Said, Settings, Shed, Ticket,
+    QueueBounds, RateLimits, Said, Settings, Shed, Start, Ticket,
 };
 
 const POOL: PoolId = PoolId(0);
@@ -50,7 +50,7 @@ fn pool(name: &str, entity: Option<&str>, ceiling: u32) -> PoolSettings {
 }
 
 fn admission(settings: Settings) -> Arc<Admission> {
-    Admission::with_jitter(settings, Jitter::from_seed(1))
+    Admission::with_jitter(settings, Start::Full, Jitter::from_seed(1))
 }
 
 fn app(index: usize) -> AppId {

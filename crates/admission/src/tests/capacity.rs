@@ -3,27 +3,47 @@
 use tokio::time::Instant;
 
 use super::{millis, pool, secs};
+use crate::Said;
 use crate::capacity::Capacity;
 
+#[derive(Clone)]
 enum Event {
     Says(u32),
+    /// Says its limit and what remains, while so many of ours are in flight.
+    Remains(u32, u32, u32),
+    /// What was sent just now is refused, while so many others are in flight.
     RefusedWith(u32),
+    /// What was sent at this millisecond is refused.
+    OldRefused(u64, u32),
+    /// From now on so many of ours are in flight.
+    InUse(u32),
     Pause(u64),
 }
-use Event::{Pause, RefusedWith, Says};
+use Event::{InUse, OldRefused, Pause, RefusedWith, Remains, Says};
 
 /// Plays events at milliseconds, then compares what is usable at milliseconds.
 #[track_caller]
 fn check(ceiling: u32, headroom: u32, events: &[(u64, Event)], expected: &[(u64, u32)]) {
     let start = Instant::now();
-    let mut capacity = Capacity::new(&crate::PoolSettings { headroom, ..pool("p", None, ceiling) });
+    let settings = crate::PoolSettings { headroom, ..pool("p", None, ceiling) };
+    let mut capacity = Capacity::new(&settings, false, start);
+    let mut in_use = 0;
     for (at, event) in events {
         let now = start + millis(*at);
         match event {
             Says(limit) => {
-                capacity.observe(*limit);
+                capacity.observe(Said { limit: *limit, remaining: None }, 0, now);
             }
-            RefusedWith(fitted) => capacity.shrink(now, *fitted),
+            Remains(limit, remaining, ours) => {
+                capacity.advance(now);
+                capacity.observe(Said { limit: *limit, remaining: Some(*remaining) }, *ours, now);
+            }
+            RefusedWith(fitted) => capacity.shrink(now, *fitted, now),
+            OldRefused(sent, fitted) => capacity.shrink(now, *fitted, start + millis(*sent)),
+            InUse(now_in_use) => {
+                capacity.in_use(*now_in_use, in_use, now);
+                in_use = *now_in_use;
+            }
             Pause(until) => {
                 let until = start + millis(*until);
                 capacity.pause(now, until, until);
@@ -54,21 +74,112 @@ fn zuoras_own_limit_lowers_and_raises_but_never_above_the_configured_one() {
 }
 
 #[test]
-fn a_refusal_leaves_what_fitted_and_each_clean_second_gives_one_back() {
+fn a_refusal_leaves_what_fitted_and_each_clean_second_gives_some_back() {
     check(40, 0, &[(0, RefusedWith(30))], &[(0, 30), (999, 30), (1000, 31), (9999, 39)]);
     check(40, 0, &[(0, RefusedWith(30))], &[(10_000, 40), (99_000, 40)]);
-    check(40, 0, &[(0, RefusedWith(50))], &[(0, 40)]);
+    // A fortieth of the whole, at least one.
+    check(200, 0, &[(0, RefusedWith(100))], &[(0, 100), (1000, 105), (19_999, 195), (20_000, 200)]);
+    check(5, 0, &[(0, RefusedWith(2))], &[(0, 2), (1000, 3)]);
+}
+
+#[test]
+fn what_fits_by_chance_is_not_taken_for_what_fits() {
+    // Those in flight came before the others did. A fifth less is tried, and another.
+    check(40, 0, &[(0, RefusedWith(39))], &[(0, 32)]);
+    check(40, 0, &[(0, RefusedWith(39)), (50, RefusedWith(31))], &[(50, 25)]);
+}
+
+#[test]
+fn many_refusals_at_once_are_one_event() {
+    let burst = [(10, RefusedWith(39)), (11, OldRefused(5, 38)), (12, OldRefused(5, 30))];
+    check(40, 0, &burst, &[(12, 30)]);
+}
+
+#[test]
+fn what_others_take_is_left_to_them() {
+    check(40, 0, &[(0, Remains(40, 10, 20))], &[(0, 30)]);
+    check(40, 2, &[(0, Remains(40, 10, 20))], &[(0, 28)]);
+    check(40, 0, &[(0, Remains(40, 0, 0))], &[(0, 1)]);
+    check(40, 0, &[(0, Remains(40, 25, 20))], &[(0, 40)]);
+}
+
+#[test]
+fn a_snapshot_from_before_we_grew_or_shrank_is_no_outside_use() {
+    // Two seconds ago 40 of ours were in flight, and the snapshot may count them.
+    check(40, 0, &[(0, InUse(40)), (1, InUse(5)), (1500, Remains(40, 0, 5))], &[(1500, 40)]);
+    check(40, 0, &[(0, InUse(40)), (1, InUse(5)), (4000, Remains(40, 0, 5))], &[(4000, 5)]);
+    check(40, 0, &[(0, InUse(40)), (1, Remains(40, 35, 40))], &[(1, 40)]);
+}
+
+#[test]
+fn others_who_take_turns_are_left_their_most_of_ten_seconds() {
+    let ours = (0, InUse(30));
+    let dips = [ours, (100, Remains(40, 0, 30)), (5000, Remains(40, 2, 30))];
+    check(40, 0, &dips, &[(5000, 30)]);
+    let longer = [dips[0].clone(), dips[1].clone(), (10_000, Remains(40, 2, 30))];
+    check(40, 0, &longer, &[(10_000, 32)]);
+}
+
+#[test]
+fn others_who_leave_are_believed_after_three_seconds() {
+    let leave = |at| [(0, InUse(30)), (100, Remains(40, 0, 30)), (at, Remains(40, 10, 30))];
+    check(40, 0, &leave(2999), &[(2999, 30)]);
+    check(40, 0, &leave(3000), &[(3000, 40)]);
+}
+
+#[test]
+fn without_an_answer_for_half_a_minute_nothing_is_known_of_others() {
+    check(40, 0, &[(0, Remains(40, 10, 20))], &[(29_999, 30), (30_000, 40)]);
+}
+
+#[test]
+fn two_seconds_after_a_refusal_zuoras_word_counts_more() {
+    let story = |at, remaining| {
+        let before = [(0, InUse(24)), (0, Remains(40, 0, 24)), (0, RefusedWith(20))];
+        before.into_iter().chain([(at, Remains(40, remaining, 24))]).collect::<Vec<_>>()
+    };
+    // It may be from before the refusal, and nothing is tried meanwhile.
+    check(40, 0, &story(1999, 16), &[(1999, 19)]);
+    check(40, 0, &story(2000, 0), &[(2000, 24)]);
+    check(40, 0, &story(3000, 6), &[(3000, 30)]);
+    check(40, 0, &story(3000, 16), &[(3000, 40)]);
+}
+
+#[test]
+fn a_cautious_start_trusts_what_zuora_says_remains() {
+    let start = Instant::now();
+    let cautious = || {
+        let mut capacity = Capacity::new(&pool("p", None, 40), false, start);
+        capacity.be_cautious(start, secs(125));
+        capacity
+    };
+    assert_eq!(cautious().usable(start), 10);
+
+    let mut told = cautious();
+    told.observe(Said { limit: 40, remaining: Some(15) }, 5, start + millis(1));
+    assert_eq!(told.usable(start + millis(1)), 20);
+
+    let mut untold = cautious();
+    for (after, usable) in [(1, 11), (29, 39), (30, 40)] {
+        untold.advance(start + secs(after));
+        assert_eq!(untold.usable(start + secs(after)), usable);
+    }
+
+    let mut short = cautious();
+    short.be_cautious(start, secs(5));
+    short.advance(start + secs(5));
+    assert_eq!(short.usable(start + secs(5)), 40);
 }
 
 #[test]
 fn another_refusal_begins_the_clean_second_anew() {
-    let events = [(0, RefusedWith(30)), (900, RefusedWith(30))];
-    check(40, 0, &events, &[(1000, 30), (1899, 30), (1900, 31)]);
+    let events = [(0, RefusedWith(30)), (900, RefusedWith(24))];
+    check(40, 0, &events, &[(1000, 24), (1899, 24), (1900, 25)]);
 }
 
 #[test]
 fn later_refusals_only_lower() {
-    check(40, 0, &[(0, RefusedWith(10)), (1, RefusedWith(35))], &[(1, 10)]);
+    check(40, 0, &[(0, RefusedWith(10)), (1, RefusedWith(35))], &[(1, 8)]);
 }
 
 #[test]
@@ -86,7 +197,7 @@ fn a_pause_admits_nobody_then_a_quarter_then_twice_as_many_each_second() {
 #[test]
 fn a_refusal_on_the_way_back_begins_the_second_anew() {
     let events = [(0, Pause(1000)), (1900, RefusedWith(40))];
-    check(40, 0, &events, &[(2000, 10), (2899, 10), (2900, 20), (3900, 40)]);
+    check(40, 0, &events, &[(2000, 8), (2899, 8), (2900, 17), (3900, 34)]);
 }
 
 #[test]
@@ -110,12 +221,13 @@ fn what_was_earned_before_a_pause_is_kept() {
 #[test]
 fn a_long_time_is_no_trouble() {
     let start = Instant::now();
-    let mut capacity = Capacity::new(&pool("p", None, 40));
+    let mut capacity = Capacity::new(&pool("p", None, 40), false, start);
     capacity.pause(start, start, start);
-    capacity.shrink(start, 1);
+    capacity.shrink(start, 1, start);
 
-    capacity.advance(start + secs(60 * 60 * 24 * 365));
+    let later = start + secs(60 * 60 * 24 * 365);
+    capacity.advance(later);
 
-    assert_eq!(capacity.current(), 40);
-    assert_eq!(capacity.next_change(start + secs(60 * 60 * 24 * 365)), None);
+    assert_eq!(capacity.current(later), 40);
+    assert_eq!(capacity.next_change(later), None);
 }

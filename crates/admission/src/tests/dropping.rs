@@ -192,7 +192,7 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
                 }
             }
             Step::Observe { nth, limit } if nth < held.len() => {
-                held[nth].observe(Said { limit: limit, remaining: None });
+                held[nth].observe(Said { limit, remaining: None });
             }
             Step::Pass(time) => pass(millis(time)).await,
             _ => {}

@@ -60,8 +60,8 @@ impl AddAssign for Seen {
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Limit(u32),
-    /// Refused while so many others were in flight.
-    Refused(u32),
+    /// Refused while so many others were in flight; it had been sent then.
+    Refused(u32, Instant),
     Paused(Instant),
 }
 
@@ -112,8 +112,7 @@ pub(super) struct Books {
     story: Vec<(Instant, Event)>,
     pub(super) in_flight: u32,
     pub(super) finished: u32,
-    /// Who waits, and how often each app was served since and before the app of the call was.
-    waiting: BTreeMap<u64, (Wish, BTreeMap<usize, u32>)>,
+    waiting: BTreeMap<u64, Wish>,
     asks: u64,
     /// Permit time by app.
     pub(super) held: BTreeMap<usize, Duration>,
@@ -137,7 +136,7 @@ impl Books {
     /// Somebody asks; returns the number of the ask.
     pub(super) fn asks(&mut self, wish: Wish) -> u64 {
         self.asks += 1;
-        self.waiting.insert(self.asks, (wish, BTreeMap::new()));
+        self.waiting.insert(self.asks, wish);
         self.asks
     }
 
@@ -148,28 +147,17 @@ impl Books {
 
     /// Somebody is served, after having `waited` or at once.
     pub(super) fn begins(&mut self, ask: u64, waited: bool, now: Instant) {
-        let (wish, _) = self.waiting.remove(&ask).expect("served without having asked");
+        let wish = self.waiting.remove(&ask).expect("served without having asked");
         assert!(now < wish.deadline, "served after the deadline");
         assert!(wish.not_before.is_none_or(|named| named <= now), "sent before its time");
         self.in_flight += 1;
         let most = self.allowed(now, Reading::Most);
         assert!(self.in_flight <= most, "{} in flight, {most} allowed", self.in_flight);
 
-        for (other, served) in self.waiting.values_mut() {
-            if other.app == wish.app {
-                served.clear();
-            }
-            if !other.could_go(now) {
-                continue;
-            }
+        for other in self.waiting.values().filter(|other| other.could_go(now)) {
             assert!(waited, "overtook {other:?}");
-            if other.app == wish.app {
-                assert!(wish.number < other.number, "{wish:?} overtook {other:?}");
-            } else {
-                let turns = served.entry(wish.app).or_default();
-                *turns += 1;
-                assert!(*turns <= 1, "{wish:?} had {turns} turns while {other:?} had none");
-            }
+            let in_order = other.app != wish.app || wish.number < other.number;
+            assert!(in_order, "{wish:?} overtook {other:?}");
         }
     }
 
@@ -179,8 +167,8 @@ impl Books {
         *self.held.entry(app).or_default() += now - began;
     }
 
-    pub(super) fn refuses(&mut self, now: Instant) {
-        self.story.push((now, Event::Refused(self.in_flight)));
+    pub(super) fn refuses(&mut self, sent: Instant, now: Instant) {
+        self.story.push((now, Event::Refused(self.in_flight, sent)));
     }
 
     pub(super) fn pauses(&mut self, until: Instant, now: Instant) {
@@ -196,7 +184,7 @@ impl Books {
         assert!(self.waiting.len() <= self.bound, "{} wait", self.waiting.len());
         let least = self.allowed(now, Reading::Least);
         if self.in_flight < least {
-            let idle = self.waiting.values().find(|(wish, _)| wish.could_go(now));
+            let idle = self.waiting.values().find(|wish| wish.could_go(now));
             assert!(idle.is_none(), "{idle:?} waits with {} of {least} used", self.in_flight);
         }
     }
@@ -218,6 +206,7 @@ impl Books {
             reading,
             full: (self.configured.saturating_sub(self.headroom)).max(1),
             left: None,
+            lowered: None,
             steps: None,
             paused: None,
             shut: None,
@@ -237,6 +226,8 @@ struct Tale {
     full: u32,
     /// What a refusal left, and since when nothing was refused.
     left: Option<(u32, Instant)>,
+    /// When a refusal last took a fifth away, if nothing has been earned back since.
+    lowered: Option<Instant>,
     /// Quarters after a pause (1, 2, 4), and since when nothing was refused.
     steps: Option<(u32, Instant)>,
     paused: Option<Instant>,
@@ -268,13 +259,17 @@ impl Tale {
                 self.full = ceiling.saturating_sub(books.headroom).max(1);
                 self.goes_on(at);
             }
-            Event::Refused(fitted) => {
+            Event::Refused(fitted, sent) => {
                 if fitted == 0 {
                     self.shut = self.shut.max(Some(at + SECOND));
                 }
                 let since = self.shut.map_or(at, |shut| shut.max(at));
                 let before = self.left.map_or(self.full, |(permits, _)| permits.min(self.full));
-                self.left = Some((before.min(fitted).max(1), since));
+                let lowered = self.lowered.filter(|_| self.left.is_some());
+                let is_news = lowered.is_none_or(|lowered| lowered <= sent);
+                let kept = if is_news { before * 4 / 5 } else { before };
+                self.lowered = if is_news { Some(at) } else { lowered };
+                self.left = Some((kept.min(fitted).max(1), since));
                 if let Some((_, clean)) = &mut self.steps {
                     *clean = since;
                 }

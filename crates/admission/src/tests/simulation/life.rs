@@ -83,7 +83,7 @@ impl Life {
         }
         let start = Instant::now();
         let window = (dice.random_range(20..60), start + secs(5));
-        let admission = Admission::with_jitter(settings, Jitter::from_seed(seed));
+        let admission = Admission::with_jitter(settings, Start::Full, Jitter::from_seed(seed));
         let (taken, calls, seen) = (BTreeSet::new(), 0, Seen::default());
         let world = World { dice, start, taken, pools, window, calls, seen };
         Self { admission, world: Arc::new(Mutex::new(world)) }
@@ -160,8 +160,9 @@ impl Life {
             drop(permit);
             return None;
         };
-        self.world().refuses(pool, kind, now);
-        Some((permit.refused(kind), kind.until()))
+        self.world().refuses(pool, kind, began, now);
+        let (Refused::Concurrency { until } | Refused::Rate { until }) = kind;
+        Some((permit.refused(kind), until))
     }
 
     fn outsiders_come_and_go(&self) {
@@ -269,10 +270,10 @@ impl World {
         self.seen.finished += 1;
     }
 
-    fn refuses(&mut self, pool: usize, kind: Refused, now: Instant) {
+    fn refuses(&mut self, pool: usize, kind: Refused, sent: Instant, now: Instant) {
         match kind {
             Refused::Concurrency { .. } => {
-                self.pools[pool].books.refuses(now);
+                self.pools[pool].books.refuses(sent, now);
                 self.seen.concurrency += 1;
             }
             Refused::Rate { until } => {
