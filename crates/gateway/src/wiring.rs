@@ -143,7 +143,7 @@ fn entities(settings: &config::Tenant, admission: &Admission) -> Vec<Entity> {
                 known.expect("the configuration names every limit type that operations have")
             };
             let pools = POOLS.map(pool);
-            Entity { id, pools }
+            Entity { id, pools, learnt: Arc::default() }
         })
         .collect()
 }

@@ -239,7 +239,7 @@ impl Call {
             // Without the query: it may hold what must not be printed.
             path = self.target.as_ref().map_or("", PathAndQuery::path),
             operation = self.operation.map_or("other", |operation| operation.id),
-            pool = self.route.as_ref().map(|route| route.limit_type.name()),
+            pool = self.route.as_ref().map(|route| route.pool_name()),
             status,
             source = answered.map_or("gateway", |answered| answered.source.as_str()),
             error = answered.and_then(|answered| answered.error),

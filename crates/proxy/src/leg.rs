@@ -95,6 +95,8 @@ pub(crate) struct Answer {
     pub(crate) token: u64,
     /// The call's place in the queue, if it must go there again.
     pub(crate) ticket: Ticket,
+    /// Before when it must not be sent again, if the ticket does not say that.
+    pub(crate) rests_until: Option<Instant>,
 }
 
 /// The body of an answer.
@@ -306,9 +308,10 @@ fn judge(
 ) -> Answer {
     let verdict = zuora::judge(head.status, &head.headers, &content.first, SystemTime::now());
     let metrics = route.pool_metrics();
-    claim.observe(&head.headers);
+    let is_misplaced = claim.observe(&head.headers);
 
     let mut ticket = claim.ticket();
+    let mut rests_until = None;
     match &verdict {
         Verdict::Relay => metrics.attempt(Label::Relay, took),
         Verdict::Unauthenticated => {
@@ -328,14 +331,20 @@ fn judge(
             metrics.attempt(Label::Refused, took);
             metrics.refused(kind);
             // Zuora did not begin, so the permit goes back at once, and this call to the front of its queue.
-            ticket = claim.refused(refused).unwrap_or(ticket);
+            if is_misplaced && refusal.kind == RefusalKind::Concurrency {
+                // Another pool is full than the one that gave the permit, which need not shrink for it.
+                claim.permit = None;
+                rests_until = Some(until);
+            } else {
+                ticket = claim.refused(refused).unwrap_or(ticket);
+            }
         }
     }
     let content = match content.rest {
         Some(rest) => Content::Begun { first: content.first, rest, claim },
         None => Content::Whole(content.first),
     };
-    Answer { head, content, verdict, token, ticket }
+    Answer { head, content, verdict, token, ticket, rests_until }
 }
 
 impl Claim {
@@ -347,15 +356,19 @@ impl Claim {
         self.permit.take().map(|permit| permit.refused(refused))
     }
 
-    /// Tells the pool what Zuora says about its limit.
-    fn observe(&self, headers: &http::HeaderMap) {
-        let said = zuora::Concurrency::read(headers)
-            .filter(|said| said.is_of_type(self.route.limit_type.name()));
-        if let (Some(said), Some(permit)) = (said, &self.permit)
-            && permit.observe(Said { limit: said.limit, remaining: said.remaining })
-        {
+    /// Tells the pool what Zuora says about its limit. Returns whether Zuora counted the call against another one than
+    /// the permit is of; then the pool is told nothing, and the next call is placed better.
+    fn observe(&self, headers: &http::HeaderMap) -> bool {
+        let Some(said) = zuora::Concurrency::read(headers) else { return false };
+        let Some(named) = said.limit_type else { return false };
+        if !said.is_of_type(self.route.pool_name()) {
+            self.route.learn(named, said.limit);
+            return true;
+        }
+        let said = Said { limit: said.limit, remaining: said.remaining };
+        if self.permit.as_ref().is_some_and(|permit| permit.observe(said)) {
             let (tenant, pool, limit) =
-                (&*self.route.tenant.name, self.route.limit_type.name(), said.limit);
+                (&*self.route.tenant.name, self.route.pool_name(), said.limit);
             tracing::warn!(
                 tenant,
                 pool,
@@ -363,6 +376,7 @@ impl Claim {
                 "Zuora names another limit: compare `concurrency.limits`"
             );
         }
+        false
     }
 }
 

@@ -10,6 +10,7 @@ mod body;
 mod call;
 mod error;
 mod headers;
+mod learnt;
 mod leg;
 mod local;
 mod outbound;
@@ -29,6 +30,7 @@ mod upstream;
 mod tests;
 
 pub use body::{Body, Broken};
+pub use learnt::Learnt;
 pub use leg::LONGEST_WORK;
 pub use proxy::Proxy;
 pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};

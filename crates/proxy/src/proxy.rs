@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use admission::{Ask, Deadline, Permit, Place, Ticket};
+use admission::{Ask, Deadline, Permit, Place, Shed, Ticket, WaitReason};
 use credentials::{Apps, Token};
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
@@ -15,10 +15,10 @@ use http::{HeaderMap, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use telemetry::{AppMetrics, Metrics, Verdict as Label};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zuora::{LimitType, Target, TrackId, Verdict};
+use zuora::{Target, TrackId, Verdict};
 
 use crate::body::Body;
 use crate::call::{Call, Phase};
@@ -52,7 +52,8 @@ pub struct Proxy {
 /// What happens to a call after an attempt.
 enum Next {
     Relay(Box<Answer>),
-    Requeue(Ticket),
+    /// Back to the queue with this ticket, and not before this moment if the ticket does not know it.
+    Requeue(Ticket, Option<Instant>),
 }
 
 impl Proxy {
@@ -121,7 +122,7 @@ impl Proxy {
         let app = self.identify(&request, call)?;
         call.track_id = Some(track_id(&app, request.headers())?);
         authorize(&app, &request)?;
-        let (route, mut ask) = self.classify(app, &mut request, call)?;
+        let (mut route, mut ask) = self.classify(app, &mut request, call)?;
         let mut outbound = prepare(&route, request, call.track_id()).await?;
 
         loop {
@@ -132,7 +133,10 @@ impl Proxy {
                 Next::Relay(answer) => {
                     return Ok(relay(*answer, &route, outbound.is_write(), &self.tasks));
                 }
-                Next::Requeue(ticket) => ask.place = Place::Front(ticket),
+                Next::Requeue(ticket, rests_until) => {
+                    ask.place = Place::Front(ticket);
+                    self.requeue(&mut route, &mut ask, rests_until, call).await?;
+                }
             }
         }
     }
@@ -162,9 +166,8 @@ impl Proxy {
         request: &mut Request<Received>,
         call: &mut Call,
     ) -> Result<(Arc<Route>, Ask), Error> {
-        let limit_type =
-            call.operation.map_or(LimitType::Default, |operation| operation.limit_type);
-        let route = Arc::new(Route::find(app, limit_type, request.headers())?);
+        let route = Route::find(app, call.operation, request.headers(), &self.metrics)?;
+        let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
 
         let app = &route.app;
@@ -235,6 +238,42 @@ impl Proxy {
             Leg::start(attempt, then).within(route.tenant.response_timeout, &progress).await;
         call.leave();
         answer
+    }
+
+    /// Back to the queue, and to that of another pool if Zuora has named another one since.
+    async fn requeue(
+        &self,
+        route: &mut Arc<Route>,
+        ask: &mut Ask,
+        rests_until: Option<Instant>,
+        call: &mut Call,
+    ) -> Result<(), Error> {
+        if let Some(anew) = route.anew(&self.metrics) {
+            *route = Arc::new(anew);
+            ask.pool = route.pool;
+            call.route = Some(Arc::clone(route));
+        }
+        match rests_until {
+            // Boxed, so that calls which never rest carry no timer for it.
+            Some(until) => Box::pin(self.rest(until, ask, call)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the moment before which a call that was refused in another pool than its own must not be sent again.
+    async fn rest(&self, until: Instant, ask: &Ask, call: &mut Call) -> Result<(), Error> {
+        if moment(ask.deadline) <= until {
+            return Err(Shed::Cooldown { until }.into());
+        }
+        call.enter(Phase::Queue);
+        let rested = tokio::select! {
+            biased;
+            () = sleep_until(until) => Ok(()),
+            () = self.closing.cancelled() => Err(Error::Draining),
+        };
+        call.leave();
+        call.waited(WaitReason::Cooldown.as_str());
+        rested
     }
 
     /// The answer to a call that failed here.
@@ -327,22 +366,24 @@ async fn judge(
         None
     };
     let may_repeat = obstacle.is_none();
-    let (label, ticket) = match answer {
+    let (label, ticket, rests_until) = match answer {
         Ok(answer) => match answer.verdict {
             Verdict::Relay => return Ok(Next::Relay(answer)),
             // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
-            Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
+            Verdict::Refused(_) if may_repeat => {
+                (Label::Refused, answer.ticket, answer.rests_until)
+            }
             Verdict::Unauthenticated
                 if may_repeat && has_fresh_token(route, &answer, ask, call).await =>
             {
-                (Label::Unauthenticated, answer.ticket)
+                (Label::Unauthenticated, answer.ticket, None)
             }
             Verdict::Refused(_) | Verdict::Unauthenticated => {
                 route.tenant.metrics.retry_abandoned(obstacle.unwrap_or("no-other-token"));
                 return Ok(Next::Relay(answer));
             }
         },
-        Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket),
+        Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket, None),
         Err(failure) => {
             let why = match failure {
                 Failure::Unreachable(_) => "unreachable",
@@ -355,7 +396,7 @@ async fn judge(
         }
     };
     call.repeats = Some(label);
-    Ok(Next::Requeue(ticket))
+    Ok(Next::Requeue(ticket, rests_until))
 }
 
 /// Whether there is another token than the one that Zuora did not take. A second refusal is the caller's to see.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use admission::{Admission, AppId, PoolId};
 use credentials::Tokens;
 use http::{HeaderMap, HeaderName};
-use telemetry::{AppMetrics, PoolMetrics, TenantMetrics};
+use telemetry::{AppMetrics, Metrics, PoolMetrics, TenantMetrics};
 use tokio::time::Duration;
-use zuora::{LimitType, Policy};
+use zuora::{LimitType, Operation, Policy};
 
 use crate::error::Error;
 use crate::headers;
+use crate::learnt::{Learnt, LearntPool};
 use crate::request::{BadRequest, single};
 use crate::upstream::Upstream;
 
@@ -69,6 +70,8 @@ pub struct Entity {
     pub id: Option<Arc<str>>,
     /// Its pools.
     pub pools: [PoolId; POOLS.len()],
+    /// What Zuora's answers have taught about them.
+    pub learnt: Arc<Learnt>,
 }
 
 /// The limit types that operations have. What Zuora does not limit counts as `Default`: that never lets too many
@@ -96,46 +99,94 @@ pub enum ValidTrackId {
     Replace,
 }
 
-/// Where one call goes.
+/// Where an attempt goes.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) app: Arc<App>,
     pub(crate) tenant: Arc<Tenant>,
-    pub(crate) limit_type: LimitType,
+    operation: Option<&'static Operation>,
+    /// Its place among the tenant's entities.
+    entity: usize,
     pub(crate) pool: PoolId,
+    /// Set if Zuora counts the operation against another limit type than the table says.
+    moved: Option<Box<Moved>>,
+}
+
+#[derive(Debug)]
+struct Moved {
+    to: Arc<LearntPool>,
+    metrics: PoolMetrics,
 }
 
 impl Route {
     /// Finds the pool for what `app` asks.
     pub(crate) fn find(
         app: Arc<App>,
-        limit_type: LimitType,
+        operation: Option<&'static Operation>,
         headers: &HeaderMap,
+        metrics: &Metrics,
     ) -> Result<Self, Error> {
+        let entity = app.tenant.entity(headers)?;
+        Ok(Self::to(app, operation, entity, metrics))
+    }
+
+    fn to(
+        app: Arc<App>,
+        operation: Option<&'static Operation>,
+        entity: usize,
+        metrics: &Metrics,
+    ) -> Self {
         let tenant = Arc::clone(&app.tenant);
-        let pool = tenant.entity(headers)?.pools[index(limit_type)];
-        Ok(Self { app, tenant, limit_type, pool })
+        let pools = &tenant.entities[entity];
+        let moved = operation.and_then(|operation| pools.learnt.pool_of(operation)).map(|to| {
+            Box::new(Moved { to: Arc::clone(to), metrics: to.metrics_of(&app, metrics) })
+        });
+        let pool = moved.as_ref().map_or(pools.pools[index(operation)], |moved| moved.to.id);
+        Self { app, tenant, operation, entity, pool, moved }
+    }
+
+    /// Where the next attempt goes, if Zuora has named another limit type since.
+    pub(crate) fn anew(&self, metrics: &Metrics) -> Option<Self> {
+        let anew = Self::to(Arc::clone(&self.app), self.operation, self.entity, metrics);
+        (anew.pool != self.pool).then_some(anew)
+    }
+
+    /// Takes in that Zuora counts this operation against another limit type.
+    pub(crate) fn learn(&self, name: &str, limit: u32) {
+        let entity = &self.tenant.entities[self.entity];
+        entity.learnt.learn(&self.tenant, entity.id.as_deref(), self.operation, (name, limit));
+    }
+
+    /// The limit type that it counts against.
+    pub(crate) fn pool_name(&self) -> &str {
+        match &self.moved {
+            Some(moved) => &moved.to.name,
+            None => POOLS[index(self.operation)].name(),
+        }
     }
 
     pub(crate) fn pool_metrics(&self) -> &PoolMetrics {
-        &self.app.pools[index(self.limit_type)]
+        match &self.moved {
+            Some(moved) => &moved.metrics,
+            None => &self.app.pools[index(self.operation)],
+        }
     }
 }
 
 impl Tenant {
-    /// The entity that a call names, or the default one. Limits are per entity, so a call for an entity that nobody
-    /// configured could pass a limit unseen: it is refused.
-    fn entity(&self, headers: &HeaderMap) -> Result<&Entity, Error> {
+    /// Which entity a call names; the default one is the first. Limits are per entity, so a call for an entity that
+    /// nobody configured could pass a limit unseen: it is refused.
+    fn entity(&self, headers: &HeaderMap) -> Result<usize, Error> {
         let default = self.entities.first().expect("a tenant has at least one entity");
         if default.id.is_none() {
-            return Ok(default);
+            return Ok(0);
         }
         match named_entity(headers)? {
-            None => Ok(default),
+            None => Ok(0),
             Some(named) => self
                 .entities
                 .iter()
-                .find(|entity| {
+                .position(|entity| {
                     entity.id.as_ref().is_some_and(|id| same_entity(id.as_bytes(), named))
                 })
                 .ok_or(Error::Forbidden(
@@ -176,8 +227,9 @@ fn same_entity(a: &[u8], b: &[u8]) -> bool {
     plain(a) == plain(b)
 }
 
-fn index(limit_type: LimitType) -> usize {
-    match limit_type {
+/// The place in [`POOLS`] of the limit type that the table says.
+fn index(operation: Option<&Operation>) -> usize {
+    match operation.map_or(LimitType::Default, |operation| operation.limit_type) {
         LimitType::Default | LimitType::Unlimited => 0,
         LimitType::HighVolume => 1,
         LimitType::ObjectQuery => 2,

@@ -89,8 +89,7 @@ mod tests {
     #[test]
     fn a_rest_that_is_no_number_leaves_the_limit() {
         for rest in ["", "-1", "few", "99999999999"] {
-            let fields =
-                [("concurrency-limit-limit", "40"), ("concurrency-limit-remaining", rest)];
+            let fields = [("concurrency-limit-limit", "40"), ("concurrency-limit-remaining", rest)];
 
             let read = headers(&fields);
 

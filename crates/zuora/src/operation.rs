@@ -29,6 +29,14 @@ pub struct Operation {
     pub async_form: AsyncForm,
     /// Whether it takes an `Idempotency-Key`.
     pub idempotency_keys: IdempotencyKeys,
+    place: usize,
+}
+
+impl Operation {
+    /// Its place in [`operations`].
+    pub fn place(&self) -> usize {
+        self.place
+    }
 }
 
 /// The concurrency limit that an operation counts against, fixed by Zuora per operation.

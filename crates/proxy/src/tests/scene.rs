@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use admission::{
-    Admission, AppSettings, OnRefusal, PoolSettings, QueueBounds, RateLimits, Settings, Start,
+    Admission, AppSettings, OnRefusal, PoolSettings, PoolSnapshot, QueueBounds, RateLimits,
+    Settings, Start,
 };
 use bytes::Bytes;
 use credentials::{
@@ -62,6 +63,13 @@ impl Reply {
     pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.fields.push((name, value.to_owned()));
         self
+    }
+
+    /// With what Zuora says about the limit that the call counts against.
+    pub(super) fn of_type(self, name: &str, limit: u32, remaining: u32) -> Self {
+        self.with("concurrency-limit-type", name)
+            .with("concurrency-limit-limit", &limit.to_string())
+            .with("concurrency-limit-remaining", &remaining.to_string())
     }
 
     pub(super) fn after(self, after: Duration) -> Self {
@@ -224,7 +232,7 @@ impl Scene {
             ),
             admission: Arc::clone(&admission),
             tokens: Tokens::start("t", issuer, &metrics),
-            entities: vec![Entity { id: None, pools }],
+            entities: vec![Entity { id: None, pools, learnt: Arc::default() }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
             attempts: 5,
             replay_buffer: 1024 * 1024,
@@ -336,6 +344,15 @@ impl Scene {
 
     pub(super) fn kept_bytes(&self) -> u64 {
         self.admission.snapshot().kept_bytes
+    }
+
+    /// What operators see of the pool of a limit type.
+    pub(super) fn pool(&self, name: &str) -> Option<PoolSnapshot> {
+        self.pools().into_iter().find(|pool| &*pool.name == name)
+    }
+
+    pub(super) fn pools(&self) -> Vec<PoolSnapshot> {
+        self.admission.snapshot().pools
     }
 
     pub(super) fn queued(&self) -> usize {

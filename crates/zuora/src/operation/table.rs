@@ -27,10 +27,10 @@ pub(super) fn read() -> Vec<Operation> {
     let mut lines = FILE.lines();
     let header = lines.next().map(columns);
     assert_eq!(header, Some(COLUMNS), "the first line of operations.tsv names the columns");
-    lines.map(operation).collect()
+    lines.enumerate().map(operation).collect()
 }
 
-fn operation(line: &'static str) -> Operation {
+fn operation((place, line): (usize, &'static str)) -> Operation {
     let [method, path, id, limit, eligible, suitable, note, keys] = columns(line);
     Operation {
         id,
@@ -39,6 +39,7 @@ fn operation(line: &'static str) -> Operation {
         limit_type: limit_type(limit),
         async_form: async_form(eligible, suitable, note),
         idempotency_keys: idempotency_keys(keys),
+        place,
     }
 }
 
