@@ -208,8 +208,9 @@ impl Shares {
     /// sum of their weights.
     fn line_up(&mut self, now: f64, may_go: &mut impl FnMut(usize) -> bool) -> f64 {
         self.contenders.clear();
-        let mut furthest_behind = [f64::INFINITY; 2];
         let mut weights = 0.0;
+        // The furthest behind of those that kept competing, and the furthest ahead of the newcomers.
+        let (mut last, mut first) = ([f64::INFINITY; 2], [0.0_f64; 2]);
         for app in &self.ready {
             let share = &mut self.shares[*app as usize];
             share.run(now);
@@ -219,15 +220,16 @@ impl Shares {
             }
             self.contenders.push(*app);
             weights += share.weight;
-            if share.competes {
-                let behind = &mut furthest_behind[usize::from(share.scavenges)];
-                *behind = behind.min(share.virtual_time);
+            let class = usize::from(share.scavenges);
+            match share.competes {
+                true => last[class] = last[class].min(share.virtual_time),
+                false => first[class] = first[class].max(share.virtual_time),
             }
         }
-        for (floor, behind) in self.floor.iter_mut().zip(furthest_behind) {
-            if behind.is_finite() {
-                *floor = floor.max(behind);
-            }
+        for (class, floor) in self.floor.iter_mut().enumerate() {
+            // Where nobody competed, nobody was kept from anything: all start alike.
+            let start = if last[class].is_finite() { last[class] } else { first[class] };
+            *floor = floor.max(start);
         }
         for app in &self.contenders {
             let share = &mut self.shares[*app as usize];

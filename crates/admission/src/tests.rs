@@ -1,10 +1,14 @@
 //! The promises of this crate, under a stopped clock.
 
 mod capacity;
+mod changing;
+mod deadlines;
 mod dropping;
+mod pace;
 mod prediction;
 mod queue;
 mod refusals;
+mod sharing;
 mod simulation;
 mod size;
 mod snapshot;

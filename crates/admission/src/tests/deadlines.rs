@@ -1,0 +1,50 @@
+//! When a call is wanted by, and what that means for its permit.
+
+use super::*;
+
+/// A pool in which a request of app `a` is known to take two seconds, and one of app `b` ten.
+async fn measured(ceiling: u32) -> Arc<Admission> {
+    let admission = admission(one_pool(ceiling));
+    for (app, hold) in [(0, secs(2)), (1, secs(10))] {
+        for _ in 0..8 {
+            let permit = at_once(&admission, ask_of(app)).unwrap();
+            pass(hold).await;
+            drop(permit);
+        }
+    }
+    admission
+}
+
+fn answered_in(app: usize, time: Duration) -> Ask {
+    Ask { deadline: Deadline::Answer(Instant::now() + time), ..ask_of(app) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_permit_is_given_when_the_answer_would_come_too_late() {
+    let admission = measured(2).await;
+
+    let _in_time = at_once(&admission, answered_in(0, millis(2001))).unwrap();
+    let shed = at_once(&admission, answered_in(0, secs(2))).unwrap_err();
+
+    assert!(matches!(shed, Shed::Hopeless { .. }), "{shed:?}");
+    let slower = at_once(&admission, answered_in(1, secs(9))).unwrap_err();
+    assert!(matches!(slower, Shed::Hopeless { .. }), "{slower:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_when_the_answer_could_not_come_any_more() {
+    let admission = measured(1).await;
+    let _held = at_once(&admission, ask()).unwrap();
+
+    let (waited, outcome) = timed(admission.admit(answered_in(0, secs(12)))).await;
+
+    assert_eq!(waited, secs(10));
+    assert!(matches!(outcome, Err(Shed::QueueTimeout { .. })), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_is_measured_the_answer_may_be_hoped_for() {
+    let admission = admission(one_pool(1));
+
+    drop(at_once(&admission, answered_in(0, millis(1))).unwrap());
+}
