@@ -53,7 +53,15 @@ impl Connection {
     /// # Errors
     /// When the connection breaks first.
     pub async fn get(&mut self, path: &str) -> Result<Response<Incoming>> {
-        self.send(Method::GET, path, Empty::new().boxed()).await
+        self.send(Method::GET, path, None, Empty::new().boxed()).await
+    }
+
+    /// Sends a GET that has a track id already and waits for the head of its answer.
+    ///
+    /// # Errors
+    /// When the connection breaks first.
+    pub async fn get_tracked(&mut self, path: &str, track_id: &str) -> Result<Response<Incoming>> {
+        self.send(Method::GET, path, Some(track_id), Empty::new().boxed()).await
     }
 
     /// Sends a POST of so many bytes and waits for the head of its answer.
@@ -61,24 +69,27 @@ impl Connection {
     /// # Errors
     /// When the connection breaks first.
     pub async fn post(&mut self, path: &str, length: u64) -> Result<Response<Incoming>> {
-        self.send(Method::POST, path, Zeros { left: length }.boxed()).await
+        self.send(Method::POST, path, None, Zeros { left: length }.boxed()).await
     }
 
     async fn send(
         &mut self,
         method: Method,
         path: &str,
+        track_id: Option<&str>,
         body: BoxBody<Bytes, std::convert::Infallible>,
     ) -> Result<Response<Incoming>> {
         self.sender.ready().await?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, self.address.to_string())
             .header(header::AUTHORIZATION, &self.authorization)
-            .header(header::CONTENT_TYPE, "application/octet-stream")
-            .body(body)?;
-        Ok(self.sender.send_request(request).await?)
+            .header(header::CONTENT_TYPE, "application/octet-stream");
+        if let Some(track_id) = track_id {
+            request = request.header("zuora-track-id", track_id);
+        }
+        Ok(self.sender.send_request(request.body(body)?).await?)
     }
 }
 

@@ -5,8 +5,10 @@
 //! with a port, the same for ours as for nginx and HAProxy.
 
 pub mod client;
+pub mod duration;
 pub mod machine;
 pub mod peers;
+pub mod plot;
 pub mod process;
 pub mod stats;
 pub mod table;

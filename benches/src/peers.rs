@@ -1,5 +1,5 @@
 //! The proxies that are compared, each told to do the same: give every request the tenant's
-//! `Authorization` instead of its own, and a fresh `Zuora-Track-Id`.
+//! `Authorization` instead of its own, and a fresh `Zuora-Track-Id` unless it has one.
 
 use std::{
     collections::BTreeSet,
@@ -32,6 +32,9 @@ const NO_LIMIT: u32 = 10_000;
 
 /// How many requests a check takes: a proxy may keep connections per core.
 const CHECKS: usize = 16;
+
+/// What operators of our gateway present to it.
+const ADMIN_TOKEN: &str = "admin-0123456789abcdef0123456789abcdef";
 
 /// How long a gateway may take from its first answer to having a token.
 const READY: Duration = Duration::from_secs(10);
@@ -87,6 +90,20 @@ pub struct Surroundings<'a> {
     pub core: Option<&'a str>,
     /// A folder for its files.
     pub dir: &'a Path,
+    /// What else our gateway's configuration says.
+    pub keys: Keys<'a>,
+}
+
+/// Keys of our gateway's configuration that are only written when they are asked for, so that
+/// builds can be compared that do not know them all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keys<'a> {
+    /// Permits of each pool that are left to others.
+    pub headroom: u32,
+    /// The longest that a refused call rests.
+    pub retry_after_cap: Option<Duration>,
+    /// The weights of apps by their names, of those that do not have the usual one.
+    pub weights: &'a [(&'a str, u32)],
 }
 
 /// A proxy that runs and accepts connections. Dropping it ends it.
@@ -97,6 +114,22 @@ pub struct Peer {
     /// Where it listens.
     pub address: SocketAddr,
     running: Running,
+    controls: Option<Controls>,
+}
+
+/// What operators of our gateway have in hand.
+#[derive(Clone, Debug)]
+struct Controls {
+    admin: SocketAddr,
+    file: PathBuf,
+    /// The configuration, with a place for the limit.
+    config: String,
+}
+
+/// What operators of our gateway send as `Authorization`.
+#[must_use]
+pub fn admin_authorization() -> String {
+    format!("Bearer {ADMIN_TOKEN}")
 }
 
 /// What an app of that name sends as `Authorization`.
@@ -151,21 +184,23 @@ impl Gateway {
         Ok(Self { name: name.to_owned(), command, config: config.to_owned() })
     }
 
-    fn start(&self, around: &Surroundings<'_>) -> Result<(Running, SocketAddr)> {
+    fn start(&self, around: &Surroundings<'_>) -> Result<(Running, SocketAddr, Controls)> {
         let (address, admin) = (process::free_address()?, process::free_address()?);
         let dir = around.dir.join(self.name.replace([' ', '/'], "-"));
         fs::create_dir_all(&dir)?;
         let file = dir.join("gateway.yaml");
-        fs::write(&file, self.filled(around, address, admin, &dir)?)?;
+        let config = self.filled(around, address, admin, &dir)?;
+        let controls = Controls { admin, file: file.clone(), config };
+        controls.write(around.limit.unwrap_or(NO_LIMIT))?;
 
         let fill = |word: &String| word.replace("{config}", &file.display().to_string());
         let command: Vec<String> = self.command.iter().map(fill).collect();
         let mut running = Running::start(&self.name, around.core, &command, &dir)?;
         running.wait_for_port(address)?;
-        Ok((running, address))
+        Ok((running, address, controls))
     }
 
-    /// The configuration with every place filled in.
+    /// The configuration with every place but the limit filled in.
     fn filled(
         &self,
         around: &Surroundings<'_>,
@@ -177,16 +212,36 @@ impl Gateway {
         for (number, app) in around.apps.iter().enumerate() {
             let id = format!("00000000-0000-4000-8000-{number:012}");
             let secret = secret(app);
-            writeln!(apps, "  {app}: {{tenant: bench, client_id: {id}, secret: {secret}}}")?;
+            let weight = around.keys.weights.iter().find(|(name, _)| name == app);
+            let weight = weight.map_or(String::new(), |(_, weight)| format!(", weight: {weight}"));
+            writeln!(
+                apps,
+                "  {app}: {{tenant: bench, client_id: {id}, secret: {secret}{weight}}}"
+            )?;
         }
+        let cap = around.keys.retry_after_cap;
+        let cap =
+            cap.map_or(String::new(), |cap| format!("retry_after_cap: {}ms", cap.as_millis()));
         Ok(self
             .config
             .replace("{listen}", &listen.to_string())
             .replace("{admin}", &admin.to_string())
+            .replace("{admin_token}", ADMIN_TOKEN)
             .replace("{upstream}", &around.upstream.to_string())
-            .replace("{limit}", &around.limit.unwrap_or(NO_LIMIT).to_string())
+            .replace("{headroom}", &around.keys.headroom.to_string())
+            .replace("{retry_after_cap}", &cap)
             .replace("{state_dir}", &dir.join("state").display().to_string())
             .replace("{apps}", apps.trim_end()))
+    }
+}
+
+impl Controls {
+    /// Writes the configuration with this limit, in one step: whoever reads it meanwhile reads
+    /// the old one or the new one, whole.
+    fn write(&self, limit: u32) -> Result<()> {
+        let new = self.file.with_extension("new");
+        fs::write(&new, self.config.replace("{limit}", &limit.to_string()))?;
+        Ok(fs::rename(&new, &self.file)?)
     }
 }
 
@@ -206,12 +261,15 @@ impl Kind {
     /// # Errors
     /// With what it printed, when it does not start or does not answer.
     pub fn start(&self, around: &Surroundings<'_>) -> Result<Peer> {
-        let (running, address) = match self {
-            Self::Nginx => nginx(around)?,
-            Self::HaProxy => haproxy(around)?,
-            Self::Gateway(gateway) => gateway.start(around)?,
+        let ((running, address), controls) = match self {
+            Self::Nginx => (nginx(around)?, None),
+            Self::HaProxy => (haproxy(around)?, None),
+            Self::Gateway(gateway) => {
+                let (running, address, controls) = gateway.start(around)?;
+                ((running, address), Some(controls))
+            }
         };
-        let peer = Peer { name: self.name().to_owned(), address, running };
+        let peer = Peer { name: self.name().to_owned(), address, running, controls };
         peer.wait_until_it_answers(&authorization(around.apps[0]))?;
         Ok(peer)
     }
@@ -222,6 +280,21 @@ impl Peer {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.running.id()
+    }
+
+    /// Where operators connect, if it is our gateway.
+    #[must_use]
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.controls.as_ref().map(|controls| controls.admin)
+    }
+
+    /// Writes the tenant's limit anew in its configuration. It does not know until it is told to
+    /// read it, or looks by itself.
+    ///
+    /// # Errors
+    /// When it is not our gateway, or the file cannot be written.
+    pub fn write_limit(&self, limit: u32) -> Result<()> {
+        self.controls.as_ref().context("only our gateway has its limits in a file")?.write(limit)
     }
 
     /// The last lines that it printed.
@@ -333,7 +406,7 @@ defaults
 frontend apps
     bind {address} backlog 8192
     http-request set-header Authorization "Bearer {token}"
-    http-request set-header Zuora-Track-Id bench-%[uuid()]
+    http-request set-header Zuora-Track-Id bench-%[uuid()] unless {{ req.hdr(Zuora-Track-Id) -m found }}
     default_backend tenant
 backend tenant
     server tenant {upstream} {limit}
@@ -386,6 +459,24 @@ mod tests {
 
     #[test]
     fn our_configuration_is_one_that_the_gateway_takes() {
+        let config = configured(Keys::default());
+
+        let concurrency = &config.tenants[0].concurrency;
+        assert_eq!(config.apps.len(), 2);
+        assert_eq!(concurrency.headroom, 0);
+        assert!(concurrency.limits.iter().all(|(_, limit)| limit.get() == 7), "{concurrency:?}");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_written() {
+        let keys = Keys { headroom: 3, ..Keys::default() };
+
+        let config = configured(keys);
+
+        assert_eq!(config.tenants[0].concurrency.headroom, 3);
+    }
+
+    fn configured(keys: Keys<'_>) -> config::Config {
         let dir = tempfile::tempdir().unwrap();
         let (address, admin) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
         let around = Surroundings {
@@ -395,15 +486,15 @@ mod tests {
             apps: &["big", "small"],
             core: None,
             dir: dir.path(),
+            keys,
         };
         let gateway = Gateway::read("/bin/sh", CONFIG).unwrap();
         let file = dir.path().join("gateway.yaml");
-        let text = gateway.filled(&around, address, admin, dir.path()).unwrap();
-        fs::write(&file, text).unwrap();
+        let config = gateway.filled(&around, address, admin, dir.path()).unwrap();
+        let controls = Controls { admin, file: file.clone(), config };
+        controls.write(7).unwrap();
 
-        let config = config::load(&file).unwrap();
-
-        assert_eq!(config.apps.len(), 2);
+        config::load(&file).unwrap()
     }
 
     #[test]

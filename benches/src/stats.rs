@@ -58,19 +58,22 @@ pub fn jain(shares: &[f64]) -> f64 {
     sum * sum / (shares.len() as f64 * squares)
 }
 
-/// Max-min fair shares of `supply`: nobody gets more than `demands` says, and
-/// what one leaves is shared equally among the others.
+/// Weighted max-min fair shares of `supply` among those who want `(demand, weight)`: nobody gets
+/// more than it demands, and what one leaves is shared by the others in proportion to their weights.
 #[must_use]
-pub fn max_min(supply: f64, demands: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..demands.len()).collect();
-    order.sort_by(|a, b| demands[*a].total_cmp(&demands[*b]));
+pub fn max_min(supply: f64, wants: &[(f64, f64)]) -> Vec<f64> {
+    let relative = |app: usize| wants[app].0 / wants[app].1;
+    let mut order: Vec<usize> = (0..wants.len()).collect();
+    order.sort_by(|a, b| relative(*a).total_cmp(&relative(*b)));
 
     let mut left = supply;
-    let mut shares = vec![0.0; demands.len()];
-    for (served, app) in order.iter().enumerate() {
-        let equal = left / (demands.len() - served) as f64;
-        shares[*app] = demands[*app].min(equal);
-        left -= shares[*app];
+    let mut weight_left: f64 = wants.iter().map(|(_, weight)| weight).sum();
+    let mut shares = vec![0.0; wants.len()];
+    for app in order {
+        let (demand, weight) = wants[app];
+        shares[app] = demand.min(left * weight / weight_left);
+        left -= shares[app];
+        weight_left -= weight;
     }
     shares
 }
@@ -102,8 +105,19 @@ mod tests {
 
     #[test]
     fn what_a_small_app_leaves_is_shared_by_the_others() {
-        assert_eq!(max_min(40.0, &[400.0, 40.0, 4.0]), [18.0, 18.0, 4.0]);
-        assert_eq!(max_min(40.0, &[10.0, 10.0]), [10.0, 10.0]);
+        let want =
+            |demands: &[f64]| demands.iter().map(|demand| (*demand, 1.0)).collect::<Vec<_>>();
+
+        assert_eq!(max_min(40.0, &want(&[400.0, 40.0, 4.0])), [18.0, 18.0, 4.0]);
+        assert_eq!(max_min(40.0, &want(&[10.0, 10.0])), [10.0, 10.0]);
+    }
+
+    #[test]
+    fn weights_share_out_what_is_wanted() {
+        assert_eq!(max_min(40.0, &[(400.0, 3.0), (40.0, 1.0)]), [30.0, 10.0]);
+        assert_eq!(max_min(40.0, &[(20.0, 3.0), (40.0, 1.0)]), [20.0, 20.0]);
+        // Little is wanted with a great weight, and the rest is shared two to one.
+        assert_eq!(max_min(40.0, &[(4.0, 9.0), (40.0, 2.0), (40.0, 1.0)]), [4.0, 24.0, 12.0]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Result;
 use benches::{
     client, machine,
-    peers::{Kind, Surroundings, authorization},
+    peers::{Keys, Kind, Surroundings, authorization},
     stats::{Samples, percentile},
     table::Table,
     upstream::{self, TOKEN},
@@ -38,6 +38,7 @@ pub(crate) fn run(kinds: &[Kind], rate: u32, options: &Options) -> Result<()> {
         apps: &[APP],
         core: None,
         dir: dir.path(),
+        keys: Keys::default(),
     };
     let peers = kinds.iter().map(|kind| kind.start(&around)).collect::<Result<Vec<_>>>()?;
     peers.iter().try_for_each(|peer| peer.check(&own))?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use benches::{
     client::Connection,
     machine::Memory,
-    peers::{Kind, Peer, Surroundings, authorization},
+    peers::{Keys, Kind, Peer, Surroundings, authorization},
     table::Table,
     upstream::{PAUSE, TOKEN, Upstream, drain},
 };
@@ -211,6 +211,7 @@ fn start(kind: &Kind, upstream: &Upstream, dir: &Path) -> Result<Peer> {
         apps: &[APP],
         core: None,
         dir,
+        keys: Keys::default(),
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use benches::{
     machine::{self, Cores, Memory},
-    peers::{Kind, Surroundings, authorization},
+    peers::{Keys, Kind, Surroundings, authorization},
     stats::Samples,
     table::Table,
     upstream::{self, TOKEN},
@@ -42,6 +42,7 @@ pub(crate) fn run(kinds: &[Kind], options: &Options) -> Result<()> {
         apps: &[APP],
         core: Some(&cores.proxy),
         dir: dir.path(),
+        keys: Keys::default(),
     };
     let peers = kinds.iter().map(|kind| kind.start(&around)).collect::<Result<Vec<_>>>()?;
     peers.iter().try_for_each(|peer| peer.check(&own))?;
