@@ -28,6 +28,29 @@ async fn a_caller_waits_no_longer_than_it_wishes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wish_that_cannot_come_true_is_told_at_once() {
+    let scene = Scene::of([(); 10].map(|()| Reply::ok().after(10 * SECOND))).with_limit(1);
+    // After some answers it is known how long they take.
+    for _ in 0..9 {
+        scene.get("/v1/accounts/A1").await;
+    }
+
+    let (_, (answer, took)) = tokio::join!(scene.get("/v1/accounts/A1"), async {
+        sleep(SECOND).await;
+        let began = Instant::now();
+        // A permit comes after nine seconds, and the answer ten seconds later.
+        let answer = scene.get_with("/v1/accounts/A2", &[("prefer", "wait=12")]).await;
+        (answer, began.elapsed())
+    });
+
+    assert_eq!((answer.status, took), (StatusCode::TOO_MANY_REQUESTS, Duration::ZERO));
+    assert_eq!(answer.field("zuora-gateway-error"), "deadline");
+    assert_eq!(answer.field("preference-applied"), "wait=12");
+    let retry_after: u64 = answer.field("retry-after").parse().unwrap();
+    assert!((1..=30).contains(&retry_after), "{retry_after}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_without_any_wait_is_more_than_can_be_had() {
     let scene = Scene::of([]);
     let began = Instant::now();
@@ -122,4 +145,23 @@ async fn wishes_to_the_gateway_end_there_and_others_go_on() {
     assert_eq!(answer.fields("preference-applied"), ["handling=strict", "wait=7"]);
     assert!(!asked[1].has("prefer"));
     assert_eq!(plain.fields("preference-applied"), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_for_whom_an_app_calls_share_its_turns() {
+    let scene = Scene::of([(); 12].map(|()| Reply::ok().after(SECOND))).with_limit(1);
+    let call = async |user: &str, arrives: u32| {
+        sleep(SECOND / 100 * arrives).await;
+        scene.get_with(&format!("/v1/accounts/{user}"), &[("end-user", user)]).await;
+        Instant::now()
+    };
+
+    // Ten calls for one end user wait when two for another come.
+    let many = futures_util::future::join_all((0..10).map(|nth| call("many", nth)));
+    let few = futures_util::future::join_all((10..12).map(|nth| call("few", nth)));
+    let began = Instant::now();
+    let (many, few) = tokio::join!(many, few);
+
+    assert!(few[1] - began <= 5 * SECOND, "{:?}", few[1] - began);
+    assert_eq!(many[9] - began, 12 * SECOND);
 }
