@@ -1,4 +1,4 @@
-//! When a request may go: pools, permits, the queue, cooldowns.
+//! When a request may go: pools, permits, fair shares, rates, cooldowns.
 //!
 //! One [`Admission`] decides for one tenant. A call asks with [`Admission::admit`] and gets a
 //! [`Permit`], the right to have one request at Zuora now, or a [`Shed`] that says why not. There
@@ -7,19 +7,30 @@
 //!
 //! # Why one lock
 //!
-//! A decision looks at several things at once: the pool's permits, its queue, its cooldown, and for
-//! a rate refusal every pool of the tenant. Looked at one by one they could change in between, and
-//! then a permit is given twice or a waiter sleeps beside a free one. One `std::sync::Mutex` per
-//! tenant makes each decision a single step. It is never held across an await, never while a waiter
-//! is told its outcome, and never while a permit is dropped; what it protects is a few comparisons.
+//! A decision looks at several things at once: the pool's permits, its queue, its cooldown, the app's
+//! cap and rate, and the windows of the tenant. All of them agree or nothing is taken. Looked at one by
+//! one they could change in between, and then a permit is given twice, a call that goes nowhere uses up
+//! a window, or a waiter sleeps beside a free permit. One `std::sync::Mutex` per tenant makes each
+//! decision a single step. It is never held across an await, never while a waiter is told its outcome,
+//! and never while a permit is dropped; what it protects is about a microsecond.
 //!
 //! # Why events, not polling
 //!
-//! After every decision one thing is true of each pool: nobody is ready to go, or no permit may be
-//! used. So only an event can change who goes next: a permit comes back, Zuora names another limit,
-//! or a moment arrives (a cooldown ends, capacity grows by one). The first two are calls into this
-//! crate. For moments, a pool runs one timer task, and only while somebody waits for one; the task
-//! holds a weak reference and ends with the [`Admission`].
+//! After every decision one thing is true of each pool: nobody is ready that may go, or no permit may
+//! be used. So only an event can change who goes next: a permit comes back, Zuora names another limit,
+//! the settings change, or a moment arrives (a cooldown ends, a rate lets another go). All but the last
+//! are calls into this crate. For moments there is one timer task, and only while somebody waits for
+//! one; the task holds a weak reference and ends with the [`Admission`].
+//!
+//! # Where to find what
+//!
+//! | question | module |
+//! |---|---|
+//! | Whose turn is it, between apps? | `shares` |
+//! | In what order do the calls of one app go? | `queue` |
+//! | How many permits may be used? | `capacity`, and what others take: `outside` |
+//! | How many calls in a time? | `pace` |
+//! | All of it together, for one pool, for the tenant, from outside | `pool`, `state`, `admission` |
 //!
 //! # What dropping means
 //!
@@ -27,7 +38,7 @@
 //! - the future of [`Admission::admit`]: the call left. It is out of the queue at once; if a permit
 //!   was already on its way, that permit goes to the next in turn.
 //! - [`Kept`]: the body is no longer in memory.
-//! - [`Admission`]: its timers end. Permits and waiting calls keep it alive.
+//! - [`Admission`]: its timer ends. Permits and waiting calls keep it alive.
 
 mod admission;
 mod ask;

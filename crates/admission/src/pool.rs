@@ -13,7 +13,7 @@ use crate::ask::whole_seconds;
 use crate::capacity::Capacity;
 use crate::hold::HoldTime;
 use crate::queue::{Key, Outcome, Queue, Spot, Waiter};
-use crate::shares::{Round, Shares, Turn};
+use crate::shares::{Hindrance, Round, Shares, Turn};
 use crate::tenant::Tenant;
 use crate::{
     AppId, AppSettings, Ask, Deadline, OnRefusal, Place, PoolId, PoolSettings, QueueBounds, Shed,
@@ -85,8 +85,6 @@ pub(crate) struct Pool {
     hold: HoldTime,
     /// When a permit last went to an app because of its reserve.
     reserved: Option<Instant>,
-    /// When the rate of an app lets a call go that could go otherwise.
-    rate_opens: Option<Instant>,
 }
 
 /// One app in this pool.
@@ -121,7 +119,6 @@ impl Pool {
             bounds,
             hold: HoldTime::default(),
             reserved: None,
-            rate_opens: None,
         }
     }
 
@@ -155,7 +152,6 @@ impl Pool {
         while let Some(app) = self.queue.wake(now) {
             self.note_ready(app);
         }
-        self.rate_opens = None;
         let mut late = Vec::new();
         while self.queue.any_ready() && self.has_room(now) {
             let Some(turn) = self.turn(tenant, now) else { break };
@@ -330,8 +326,10 @@ impl Pool {
             return resting;
         }
         let grows = self.capacity.next_change(now);
+        // One that is over was not looked at, because something else keeps everybody.
+        let rates = self.shares.next_release().filter(|at| now < *at);
         let windows = self.has_room(now).then(|| tenant.windows.block(now)).flatten();
-        [resting, grows, windows, self.rate_opens].into_iter().flatten().min()
+        [resting, grows, windows, rates].into_iter().flatten().min()
     }
 
     /// Tells the shares whether anybody of an app is ready.
@@ -346,18 +344,13 @@ impl Pool {
         }
         let hold = self.hold.guess().as_secs_f64();
         let round = Round { hold, capacity: self.capacity.current(now), now };
-        let mut opens: Option<Instant> = None;
-        let turn = self.shares.choose(&round, |app| {
+        self.shares.choose(&round, |app| {
             let app = &mut tenant.apps[app];
             if app.is_at_cap() {
-                return false;
+                return Some(Hindrance::Cap);
             }
-            let blocked = app.rate_blocks(now);
-            opens = opens.into_iter().chain(blocked).min();
-            blocked.is_none()
-        });
-        self.rate_opens = opens.filter(|_| turn.is_none());
-        turn
+            app.rate_blocks(now).map(Hindrance::Rate)
+        })
     }
 
     /// Whether a call of `app` may go with nobody waiting before it. After settling, whoever waits in

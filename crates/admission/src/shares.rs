@@ -16,35 +16,42 @@
 //! time stays as far ahead; its share in the long run is that of its weight. Whoever is passed over falls
 //! behind in virtual time and so gets nearer to its turn: that is how waiting ages.
 
-use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
 use crate::{AppId, AppSettings, Priority};
 
-/// The virtual time of one pool's apps. A choice looks at those that compete for it, each in a few
-/// nanoseconds: their virtual times run at different speeds, so no order of them would last.
+/// The virtual time of one pool's apps.
+///
+/// Virtual time runs only for apps with a permit out, and those are no more than there are permits. All
+/// others stand still and are kept in order, so a choice costs a look at the permits that are out and at
+/// the first in order, however many apps there are.
 #[derive(Debug)]
 pub(crate) struct Shares {
     epoch: Instant,
     shares: Vec<Share>,
-    /// The apps with a call that is ready.
-    ready: Vec<u32>,
-    /// Those of `ready` that may go, as of the last choice; kept to spare an allocation.
-    contenders: Vec<u32>,
-    turns: u64,
-    /// From where newcomers start, those that use what nobody else wants apart from all others.
+    /// Those who compete and have no permit out, by level.
+    idle: [BTreeSet<Standstill>; LEVELS],
+    /// Those who compete and have permits out.
+    busy: Vec<u32>,
+    /// Those who begin to compete with the next choice.
+    newcomers: Vec<u32>,
+    /// Those whom a rate keeps from competing until a moment.
+    held: BTreeSet<(Instant, u32)>,
+    /// The weights of those who want a permit, those who take what nobody else wants apart.
+    weights: [u64; 2],
+    /// From where newcomers start, the same apart.
     floor: [f64; 2],
+    turns: u64,
 }
 
 /// One app's part of a pool.
 #[derive(Debug)]
 struct Share {
-    weight: f64,
+    weight: u32,
     reserve: u32,
-    /// How many turns of the pool it may be ahead of the lowest priority.
-    head_start: f64,
-    scavenges: bool,
+    level: Level,
     in_use: u32,
     /// Its virtual time as of `since`, in seconds.
     virtual_time: f64,
@@ -52,11 +59,41 @@ struct Share {
     since: f64,
     /// When its turn was, in turns of anybody: between equals, whose turn is the longest ago goes first.
     last: u64,
-    /// Whether it has competed since it last could not.
-    competes: bool,
-    /// Its place in [`Shares::ready`].
-    place: Option<u32>,
+    standing: Standing,
 }
+
+/// What an app's priority means for a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// So many turns of the whole pool ahead of the lowest.
+    Ahead(u8),
+    /// With what nobody else wants.
+    LeftOver,
+}
+
+/// Where an app stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has no call that is ready.
+    Away,
+    /// In [`Shares::newcomers`].
+    New,
+    /// In the set of this number in [`Shares::idle`].
+    Idle(usize),
+    /// At this place of [`Shares::busy`].
+    Busy(u32),
+    /// Kept from going: until a moment in [`Shares::held`], or until it is released.
+    Held(Option<Instant>),
+}
+
+/// The order among apps that stand still; times are not negative, so that their bits are in order.
+type Standstill = (u64, u64, u32);
+
+/// Reserves first, then the head starts from the longest, then what is left over.
+const LEVELS: usize = 5;
+const RESERVED: usize = 0;
+const LEFT_OVER: usize = 4;
+const LONGEST_HEAD_START: u8 = 2;
 
 /// An app whose turn it is.
 #[derive(Clone, Copy, Debug)]
@@ -69,35 +106,42 @@ pub(crate) struct Turn {
 /// What a choice depends on besides the shares.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Round {
-    /// How long a permit of this pool is held, on average.
+    /// How long a permit of this pool is held, on average, in seconds.
     pub(crate) hold: f64,
     /// How many permits may be used.
     pub(crate) capacity: u32,
     pub(crate) now: Instant,
 }
 
+/// Why an app may not go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hindrance {
+    /// It has as many permits out as it may, and must be [released](Shares::release).
+    Cap,
+    /// Its rate, until this moment.
+    Rate(Instant),
+}
+
 /// The order of a choice: a smaller one goes first.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
 struct Order {
     class: u8,
     behind: f64,
     last: u64,
 }
 
-/// Below its reserve; as its share allows; with what nobody else wants.
-const RESERVED: u8 = 0;
-const SHARED: u8 = 1;
-const LEFT_OVER: u8 = 2;
-
 impl Shares {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             epoch: now,
             shares: Vec::new(),
-            ready: Vec::new(),
-            contenders: Vec::new(),
-            turns: 0,
+            idle: Default::default(),
+            busy: Vec::new(),
+            newcomers: Vec::new(),
+            held: BTreeSet::new(),
+            weights: [0; 2],
             floor: [0.0; 2],
+            turns: 0,
         }
     }
 
@@ -107,17 +151,20 @@ impl Shares {
         while self.shares.len() <= app {
             self.shares.push(Share::new(now));
         }
+        let wants = self.shares[app].standing != Standing::Away;
+        self.set_ready(app, false);
         let share = &mut self.shares[app];
         // What was used so far was used at the former weight.
         share.run(now);
-        share.weight = f64::from(settings.weight.get());
+        share.weight = settings.weight.get();
         share.reserve = settings.reserve;
-        share.scavenges = settings.priority == Priority::Scavenger;
-        share.head_start = match settings.priority {
-            Priority::Interactive => 2.0,
-            Priority::Standard => 1.0,
-            Priority::Batch | Priority::Scavenger => 0.0,
+        share.level = match settings.priority {
+            Priority::Interactive => Level::Ahead(LONGEST_HEAD_START),
+            Priority::Standard => Level::Ahead(1),
+            Priority::Batch => Level::Ahead(0),
+            Priority::Scavenger => Level::LeftOver,
         };
+        self.set_ready(app, wants);
     }
 
     pub(crate) fn in_use(&self, app: usize) -> u32 {
@@ -132,45 +179,67 @@ impl Shares {
 
     /// An app has a call that is ready, or has none any more.
     pub(crate) fn set_ready(&mut self, app: usize, is_ready: bool) {
-        match (self.shares[app].place, is_ready) {
-            (None, true) => {
-                self.shares[app].place = Some(index(self.ready.len()));
-                self.shares[app].competes = false;
-                self.ready.push(index(app));
+        let share = &self.shares[app];
+        let weight = u64::from(share.weight);
+        let weights = &mut self.weights[share.side()];
+        match (share.standing, is_ready) {
+            (Standing::Away, true) => {
+                *weights += weight;
+                self.begin(app);
             }
-            (Some(place), false) => {
-                self.shares[app].place = None;
-                self.ready.swap_remove(place as usize);
-                if let Some(moved) = self.ready.get(place as usize) {
-                    self.shares[*moved as usize].place = Some(place);
-                }
+            (Standing::Away, false) | (_, true) => {}
+            (_, false) => {
+                *weights -= weight;
+                self.step_out(app);
+                self.shares[app].standing = Standing::Away;
             }
-            _ => {}
         }
     }
 
-    /// Returns the app whose turn it is, of those that are ready and `may_go`.
+    /// Lets an app compete again that was kept from it by its cap.
+    pub(crate) fn release(&mut self, app: usize) {
+        if let Standing::Held(_) = self.shares[app].standing {
+            self.step_out(app);
+            self.begin(app);
+        }
+    }
+
+    /// Returns when a rate lets another app compete.
+    pub(crate) fn next_release(&self) -> Option<Instant> {
+        self.held.first().map(|(until, _)| *until)
+    }
+
+    /// Returns the app whose turn it is, of those that are ready and that nothing hinders.
     pub(crate) fn choose(
         &mut self,
         round: &Round,
-        mut may_go: impl FnMut(usize) -> bool,
+        mut hinders: impl FnMut(usize) -> Option<Hindrance>,
     ) -> Option<Turn> {
         let now = self.seconds(round.now);
-        let weights = self.line_up(now, &mut may_go);
-        let lead = round.hold * f64::from(round.capacity) / weights;
-        let orders = self.contenders.iter().map(|app| {
-            let share = &self.shares[*app as usize];
-            (*app, share.order(round.hold, lead))
-        });
-        let (app, order) = orders.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        Some(Turn { app: AppId(app), reserved: order.class == RESERVED })
+        while let Some((until, app)) = self.held.first().copied()
+            && until <= round.now
+        {
+            self.release(app as usize);
+        }
+        loop {
+            self.let_newcomers_compete(now);
+            let (app, order) = self.first(round, now)?;
+            let Some(hindrance) = hinders(app as usize) else {
+                return Some(Turn { app: AppId(app), reserved: order.class == 0 });
+            };
+            self.hold(app as usize, hindrance);
+        }
     }
 
     /// A permit is given to an app in its turn, or, without one, because nobody else wants it.
     pub(crate) fn take(&mut self, app: usize, turn: Option<Turn>, now: Instant) {
         let now = self.seconds(now);
+        let competes = matches!(self.shares[app].standing, Standing::Idle(_) | Standing::Busy(_));
+        if competes {
+            self.step_out(app);
+        }
         let share = &mut self.shares[app];
-        let floor = &mut self.floor[usize::from(share.scavenges)];
+        let floor = &mut self.floor[share.side()];
         share.run(now);
         share.virtual_time = share.virtual_time.max(*floor);
         match turn {
@@ -182,6 +251,9 @@ impl Shares {
         share.in_use += 1;
         self.turns += 1;
         share.last = self.turns;
+        if competes {
+            self.step_in(app);
+        }
     }
 
     pub(crate) fn give_back(&mut self, app: usize, now: Instant) {
@@ -189,56 +261,134 @@ impl Shares {
         let share = &mut self.shares[app];
         share.run(now);
         share.in_use -= 1;
+        if share.in_use == 0 && matches!(share.standing, Standing::Busy(_)) {
+            self.step_out(app);
+            self.step_in(app);
+        }
     }
 
     /// Returns how many permits an app can count on if `capacity` may be used: its share among those
-    /// that are ready, at least what it has reserved.
+    /// that want one, at least what it has reserved.
     pub(crate) fn part_of(&self, app: usize, capacity: u32) -> f64 {
         let mine = &self.shares[app];
-        let others = self.ready.iter().map(|other| &self.shares[*other as usize]);
-        let others = others.filter(|other| mine.scavenges || !other.scavenges);
-        let others: f64 = others.map(|other| other.weight).sum();
-        let weight = mine.weight;
-        let weights = if mine.place.is_some() { others } else { others + weight };
-        let part = f64::from(capacity) * weight / weights;
+        let [shared, left_over] = self.weights;
+        let mut weights = if mine.side() == 0 { shared } else { shared + left_over };
+        if mine.standing == Standing::Away {
+            weights += u64::from(mine.weight);
+        }
+        let part = f64::from(capacity) * f64::from(mine.weight) / weights as f64;
         part.max(f64::from(mine.reserve.min(capacity)))
     }
 
-    /// Finds those that compete now, and lets newcomers start from where the others are. Returns the
-    /// sum of their weights.
-    fn line_up(&mut self, now: f64, may_go: &mut impl FnMut(usize) -> bool) -> f64 {
-        self.contenders.clear();
-        let mut weights = 0.0;
-        // The furthest behind of those that kept competing, and the furthest ahead of the newcomers.
+    /// Lets newcomers start from where the others are.
+    fn let_newcomers_compete(&mut self, now: f64) {
+        if self.newcomers.is_empty() {
+            return;
+        }
+        self.raise_floor(now);
+        while let Some(app) = self.newcomers.pop() {
+            let share = &mut self.shares[app as usize];
+            share.run(now);
+            share.virtual_time = share.virtual_time.max(self.floor[share.side()]);
+            self.step_in(app as usize);
+        }
+    }
+
+    /// The floor is where the furthest behind of those is who kept competing. Where nobody did, nobody
+    /// was kept from anything, and all newcomers start from the furthest ahead of them.
+    fn raise_floor(&mut self, now: f64) {
         let (mut last, mut first) = ([f64::INFINITY; 2], [0.0_f64; 2]);
-        for app in &self.ready {
+        for (level, idle) in self.idle.iter().enumerate().skip(1) {
+            if let Some((bits, ..)) = idle.first() {
+                let side = usize::from(level == LEFT_OVER);
+                last[side] = last[side].min(f64::from_bits(*bits));
+            }
+        }
+        for app in &self.busy {
             let share = &mut self.shares[*app as usize];
             share.run(now);
-            if !may_go(*app as usize) {
-                share.competes = false;
-                continue;
-            }
-            self.contenders.push(*app);
-            weights += share.weight;
-            let class = usize::from(share.scavenges);
-            match share.competes {
-                true => last[class] = last[class].min(share.virtual_time),
-                false => first[class] = first[class].max(share.virtual_time),
-            }
+            last[share.side()] = last[share.side()].min(share.virtual_time);
         }
-        for (class, floor) in self.floor.iter_mut().enumerate() {
-            // Where nobody competed, nobody was kept from anything: all start alike.
-            let start = if last[class].is_finite() { last[class] } else { first[class] };
+        for app in &self.newcomers {
+            let share = &self.shares[*app as usize];
+            first[share.side()] = first[share.side()].max(share.virtual_time);
+        }
+        for (side, floor) in self.floor.iter_mut().enumerate() {
+            let start = if last[side].is_finite() { last[side] } else { first[side] };
             *floor = floor.max(start);
         }
-        for app in &self.contenders {
-            let share = &mut self.shares[*app as usize];
-            if !std::mem::replace(&mut share.competes, true) {
-                let floor = self.floor[usize::from(share.scavenges)];
-                share.virtual_time = share.virtual_time.max(floor);
+    }
+
+    /// Returns who is first of those that compete.
+    fn first(&mut self, round: &Round, now: f64) -> Option<(u32, Order)> {
+        let weights = self.weights[0].max(1) as f64;
+        let lead = round.hold * f64::from(round.capacity) / weights;
+        let mut first: Option<(u32, Order)> = None;
+        for level in &self.idle {
+            let Some((.., app)) = level.first() else { continue };
+            let order = self.shares[*app as usize].order(round.hold, lead);
+            if first.is_none_or(|(_, best)| order < best) {
+                first = Some((*app, order));
             }
         }
-        weights
+        for app in &self.busy {
+            let share = &mut self.shares[*app as usize];
+            share.run(now);
+            let order = share.order(round.hold, lead);
+            if first.is_none_or(|(_, best)| order < best) {
+                first = Some((*app, order));
+            }
+        }
+        first
+    }
+
+    fn begin(&mut self, app: usize) {
+        self.shares[app].standing = Standing::New;
+        self.newcomers.push(index(app));
+    }
+
+    fn hold(&mut self, app: usize, hindrance: Hindrance) {
+        self.step_out(app);
+        let until = match hindrance {
+            Hindrance::Cap => None,
+            Hindrance::Rate(until) => Some(until),
+        };
+        self.held.extend(until.map(|until| (until, index(app))));
+        self.shares[app].standing = Standing::Held(until);
+    }
+
+    /// Puts an app among those that compete.
+    fn step_in(&mut self, app: usize) {
+        let share = &mut self.shares[app];
+        if share.in_use > 0 {
+            share.standing = Standing::Busy(index(self.busy.len()));
+            self.busy.push(index(app));
+        } else {
+            let level = share.level();
+            share.standing = Standing::Idle(level);
+            self.idle[level].insert(share.standstill(level, app));
+        }
+    }
+
+    /// Takes an app out of wherever it stands.
+    fn step_out(&mut self, app: usize) {
+        let share = &self.shares[app];
+        match share.standing {
+            Standing::Away => {}
+            Standing::New => self.newcomers.retain(|it| *it as usize != app),
+            Standing::Idle(level) => {
+                self.idle[level].remove(&share.standstill(level, app));
+            }
+            Standing::Busy(place) => {
+                self.busy.swap_remove(place as usize);
+                if let Some(moved) = self.busy.get(place as usize) {
+                    self.shares[*moved as usize].standing = Standing::Busy(place);
+                }
+            }
+            Standing::Held(until) => {
+                self.held.remove(&(until.unwrap_or(self.epoch), index(app)));
+            }
+        }
     }
 
     fn seconds(&self, now: Instant) -> f64 {
@@ -249,17 +399,15 @@ impl Shares {
 impl Share {
     fn new(now: f64) -> Self {
         Self {
-            weight: 1.0,
+            weight: 1,
             reserve: 0,
-            head_start: 0.0,
-            scavenges: false,
+            level: Level::Ahead(1),
             in_use: 0,
             virtual_time: 0.0,
             held: 0.0,
             since: now,
             last: 0,
-            competes: false,
-            place: None,
+            standing: Standing::Away,
         }
     }
 
@@ -267,7 +415,7 @@ impl Share {
     fn run(&mut self, now: f64) {
         let used = self.time_to(now) * f64::from(self.in_use);
         self.held += used;
-        self.virtual_time += used / self.weight;
+        self.virtual_time += used / f64::from(self.weight);
         self.since = self.since.max(now);
     }
 
@@ -275,22 +423,37 @@ impl Share {
         (now - self.since).max(0.0)
     }
 
+    /// Whether it shares, or takes what is left over.
+    fn side(&self) -> usize {
+        usize::from(self.level == Level::LeftOver)
+    }
+
+    /// The set of those that stand still to which it belongs.
+    fn level(&self) -> usize {
+        match self.level {
+            _ if self.reserve > 0 => RESERVED,
+            Level::Ahead(turns) => usize::from(1 + LONGEST_HEAD_START - turns),
+            Level::LeftOver => LEFT_OVER,
+        }
+    }
+
+    fn standstill(&self, level: usize, app: usize) -> Standstill {
+        // Below a reserve, all who have no permit are equal.
+        let behind = if level == RESERVED { 0.0 } else { self.virtual_time };
+        (behind.to_bits(), self.last, index(app))
+    }
+
     fn order(&self, hold: f64, lead: f64) -> Order {
         if self.in_use < self.reserve {
             let part = f64::from(self.in_use) / f64::from(self.reserve);
-            return Order { class: RESERVED, behind: part, last: self.last };
+            return Order { class: 0, behind: part, last: self.last };
         }
-        let out = f64::from(self.in_use) * hold / self.weight;
-        let behind = self.virtual_time + out - self.head_start * lead;
-        let class = if self.scavenges { LEFT_OVER } else { SHARED };
-        Order { class, behind, last: self.last }
-    }
-}
-
-impl Order {
-    fn total_cmp(&self, other: &Self) -> Ordering {
-        let behind = self.behind.total_cmp(&other.behind);
-        self.class.cmp(&other.class).then(behind).then(self.last.cmp(&other.last))
+        let out = f64::from(self.in_use) * hold / f64::from(self.weight);
+        let (class, ahead) = match self.level {
+            Level::Ahead(turns) => (1, f64::from(turns) * lead),
+            Level::LeftOver => (2, 0.0),
+        };
+        Order { class, behind: self.virtual_time + out - ahead, last: self.last }
     }
 }
 

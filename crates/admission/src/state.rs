@@ -211,6 +211,9 @@ impl State {
         self.pools[grant.pool.index()].give_back(grant, &mut self.tenant, now);
         if was_capped {
             // Whichever pool the app waits for, it may go now.
+            for pool in &mut self.pools {
+                pool.shares.release(grant.app.index());
+            }
             self.settle_all(now, outbox);
         } else {
             self.settle(grant.pool, now, outbox);
