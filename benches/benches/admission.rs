@@ -1,90 +1,73 @@
-//! What a permit costs: when one is free, and when others wait for it.
+//! What a permit costs: when one is free, and when others wait for it. `--bin queue` shows the whole
+//! curve; this is for comparing one build with the next.
 
-use std::{collections::VecDeque, num::NonZeroU32, sync::Arc, time::Duration};
+use std::collections::VecDeque;
 
-use admission::{
-    Admission, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolId, PoolSettings,
-    QueueBounds, RateLimits, Settings, Start,
-};
+use admission::Permit;
+use benches::waiting::{CEILING, Desk, Line};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tokio::{runtime::Runtime, time::Instant};
+use futures_util::FutureExt;
+use tokio::runtime::Runtime;
 
-/// Zuora's limit for most operations.
-const CEILING: u32 = 40;
-
-const APPS: [&str; 3] = ["big", "mid", "small"];
-
-fn admission() -> (Arc<Admission>, PoolId) {
-    let pool = PoolSettings {
-        name: "Default".into(),
-        entity: None,
-        ceiling: NonZeroU32::new(CEILING).expect("the ceiling is not zero"),
-        headroom: 0,
-        enforce: true,
-        on_refusal: OnRefusal::Shrink,
-        retry_after_cap: None,
-    };
-    let settings = Settings {
-        pools: vec![pool],
-        apps: APPS.map(AppSettings::named).to_vec(),
-        queue: QueueBounds { max_requests: 20_000, max_bytes: 1 << 30 },
-        rate: RateLimits::NONE,
-    };
-    let admission = Admission::new(settings, Start::Full);
-    let pool = admission.pool(None, "Default").expect("the pool is in the settings");
-    (admission, pool)
-}
-
-fn ask(admission: &Admission, pool: PoolId, app: usize) -> Ask {
-    Ask {
-        pool,
-        app: admission.app(APPS[app]).expect("the app is in the settings"),
-        user: None,
-        deadline: Deadline::Permit(Instant::now() + Duration::from_secs(60)),
-        place: Place::Back,
-    }
-}
+/// How many wait, in how many apps.
+const LINES: [(usize, usize); 4] = [(10, 3), (1_000, 3), (10_000, 100), (100_000, 1_000)];
 
 /// A permit that is free is given without waiting, so there is nothing to await.
-fn take(admission: &Arc<Admission>, ask: Ask) -> Permit {
-    admission.admit(ask).now_or_never().expect("it is decided at once").expect("one is free")
+fn take(desk: &Desk, turn: usize) -> Permit {
+    let permit = desk.admission.admit(desk.ask(turn)).now_or_never();
+    permit.expect("it is decided at once").expect("one is free")
 }
 
 fn uncontended(criterion: &mut Criterion) {
-    let (admission, pool) = admission();
+    let desk = Desk::with_apps(3);
     criterion.bench_function("admit and release, nobody waits", |bencher| {
-        bencher.iter(|| drop(take(&admission, ask(&admission, pool, 0))));
+        bencher.iter(|| drop(take(&desk, 0)));
     });
 }
 
 /// One permit comes back, the next in turn gets it, and a new call joins the queue.
-fn with_waiters(criterion: &mut Criterion) {
+fn decisions(criterion: &mut Criterion) {
     // Waiting calls have deadlines, which are the runtime's timers.
     let runtime = Runtime::new().expect("a runtime starts");
     let _guard = runtime.enter();
     let mut group = criterion.benchmark_group("release, next in turn, join the queue");
-    for waiters in [10, 1_000, 10_000] {
-        group.bench_function(BenchmarkId::from_parameter(waiters), |bencher| {
-            let (admission, pool) = admission();
+    for (waiting, apps) in LINES {
+        let name = format!("{waiting} in {apps} apps");
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            let desk = Desk::with_apps(apps);
             let mut out: VecDeque<Permit> =
-                (0..CEILING).map(|_| take(&admission, ask(&admission, pool, 0))).collect();
-            let mut waiting: FuturesUnordered<_> = (0..waiters)
-                .map(|call| admission.admit(ask(&admission, pool, call % APPS.len())))
-                .collect();
-            assert!(waiting.next().now_or_never().is_none(), "all permits are out");
+                (0..CEILING as usize).map(|turn| take(&desk, turn)).collect();
+            let join = |turn| desk.admission.admit(desk.ask(turn));
+            let mut line = Line::of(waiting, join);
 
-            let mut call = 0;
             bencher.iter(|| {
                 out.pop_front();
-                call += 1;
-                waiting.push(admission.admit(ask(&admission, pool, call % APPS.len())));
-                let next = waiting.next().now_or_never().flatten().expect("one has its turn");
-                out.push_back(next.expect("nobody is turned away"));
+                out.push_back(line.next(join).expect("nobody is turned away"));
             });
         });
     }
 }
 
-criterion_group!(benches, uncontended, with_waiters);
+/// A call that waits leaves, and another joins the queue.
+fn leaving(criterion: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime starts");
+    let _guard = runtime.enter();
+    let mut group = criterion.benchmark_group("leave the queue, join it");
+    for (waiting, apps) in LINES {
+        let name = format!("{waiting} in {apps} apps");
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            let desk = Desk::with_apps(apps);
+            let _out: Vec<Permit> = (0..CEILING as usize).map(|turn| take(&desk, turn)).collect();
+            let join = |turn| desk.admission.admit(desk.ask(turn));
+            let mut line = Line::of(waiting, join);
+
+            bencher.iter(|| {
+                let slot = rand::random_range(0..waiting);
+                line.replace(slot, join(slot));
+            });
+        });
+    }
+}
+
+criterion_group!(benches, uncontended, decisions, leaving);
 criterion_main!(benches);

@@ -2,7 +2,8 @@
 //! putting load on them, and reading what they cost.
 //!
 //! Deliberately outside the gateway: everything here sees a proxy as a process
-//! with a port, the same for ours as for nginx and HAProxy.
+//! with a port, the same for ours as for nginx and HAProxy. The exception is
+//! [`waiting`], for measuring single decisions.
 
 pub mod client;
 pub mod duration;
@@ -13,4 +14,5 @@ pub mod process;
 pub mod stats;
 pub mod table;
 pub mod upstream;
+pub mod waiting;
 pub mod wrk;

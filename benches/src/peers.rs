@@ -464,7 +464,6 @@ mod tests {
         let concurrency = &config.tenants[0].concurrency;
         assert_eq!(config.apps.len(), 2);
         assert_eq!(concurrency.headroom, 0);
-        assert!(concurrency.limits.iter().all(|(_, limit)| limit.get() == 7), "{concurrency:?}");
     }
 
     #[test]

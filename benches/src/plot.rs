@@ -352,7 +352,8 @@ fn escaped(words: &str) -> String {
 }
 
 /// A figure with its thousands apart.
-fn figure(value: f64) -> String {
+#[must_use]
+pub fn figure(value: f64) -> String {
     if value.fract() != 0.0 {
         // Sums of steps carry an error in their last digits.
         return format!("{}", (value * 1e6).round() / 1e6);

@@ -53,6 +53,26 @@ impl<'a> Judge<'a> {
         self.refusals.iter().map(|refusal| self.clock.seconds(self.clock.at(refusal.at_ms)))
     }
 
+    /// How many calls the tenant worked on in the mean of each `width` seconds since the load began.
+    pub(crate) fn in_flight(&self, width: f64) -> Vec<(f64, f64)> {
+        // What was still being worked on at the end is not in the book.
+        let whole = (self.clock.seconds(self.clock.end) / width - 1.0).max(0.0) as usize;
+        let mut busy = vec![0.0; whole];
+        for call in &self.executed {
+            let (began, ended) = (self.clock.at(call.began_ms), self.clock.at(call.at_ms));
+            let (mut from, ended) = (self.clock.seconds(began), self.clock.seconds(ended));
+            while from < ended {
+                let nth = (from / width) as usize;
+                let Some(busy) = busy.get_mut(nth) else { break };
+                let to = ended.min((nth + 1) as f64 * width);
+                *busy += (to - from) / width;
+                // The end of a span may lie a hair before the span that follows it.
+                from = to.max(from + 1e-9);
+            }
+        }
+        busy.into_iter().enumerate().map(|(nth, busy)| (nth as f64 * width, busy)).collect()
+    }
+
     /// How many of the calls that were refused from `from` to `to` came again before they might.
     pub(crate) fn came_early(&self, retry_after: Duration, from: Instant, to: Instant) -> usize {
         let mut arrivals: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
@@ -145,6 +165,19 @@ mod tests {
         let early = judge.came_early(Duration::from_secs(1), start, start + Duration::from_secs(1));
 
         assert_eq!(early, 3, "one executed, and both arrivals of the last");
+    }
+
+    #[test]
+    fn what_is_in_flight_is_a_mean_over_time() {
+        let calls = [executed("big-1-0", 0), executed("big-2-0", 75), executed("big-3-0", 80)];
+        let (mut judge, start) = judge(&calls, &[]);
+        judge.clock.end = start + Duration::from_millis(350);
+
+        let in_flight = judge.in_flight(0.1);
+
+        // 50 ms, 25 ms and 20 ms of the first tenth of a second, 25 ms and 30 ms of the second.
+        let means: Vec<_> = in_flight.iter().map(|(_, mean)| (mean * 100.0).round()).collect();
+        assert_eq!(means, [95.0, 55.0]);
     }
 
     #[test]

@@ -288,7 +288,7 @@ async fn watch(
     let (outsider, changes, samples, seen, tallies) = tokio::join!(
         visit,
         reload,
-        samples::take(tenant, admin, clock),
+        samples::take(admin, clock),
         read_meters(tenant, peer, clock),
         call(options, address, peer.is_some(), token, clock),
     );

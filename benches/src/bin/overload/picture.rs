@@ -1,22 +1,21 @@
 //! A run over time: what might be used, what was, and what the tenant refused.
 
-use benches::plot::{Axis, Look, Mark, Panel, Plot, Scale, Series};
+use benches::plot::{Axis, Look, Mark, Panel, Plot, Scale, Series, figure};
 
-use crate::{
-    Options, Run,
-    judge::Judge,
-    samples::{GatewaySample, Sample},
-};
+use crate::{Options, Run, judge::Judge, samples::Sample};
 
 /// Refusals are counted for so long, in seconds, to make a bar.
 const BAR: f64 = 1.0;
+
+/// What is in flight changes with every call; shown is the mean of so many seconds.
+const MEAN_OF: f64 = 0.5;
 
 /// Looks of the runs in the panel that compares them.
 const LOOKS: [Look; 4] = [Look::Blue, Look::Vermilion, Look::Orange, Look::Purple];
 
 /// Draws the permits of each gateway that was measured, and below them the refusals of all runs.
 pub(crate) fn draw(options: &Options, runs: &[Run]) -> Plot {
-    let ours = runs.iter().filter(|run| run.samples.iter().any(|sample| sample.gateway.is_some()));
+    let ours = runs.iter().filter(|run| !run.samples.is_empty());
     let mut panels: Vec<Panel> = ours.map(|run| permits(options, run)).collect();
     panels.push(refusals(runs));
     let connections: Vec<String> =
@@ -42,19 +41,14 @@ fn permits(options: &Options, run: &Run) -> Panel {
         let left = f64::from(options.limit - options.outside);
         [clock.seconds(stay.from), clock.seconds(stay.to), left, limit]
     });
-    let line = |figure: fn(&GatewaySample) -> Option<u64>| -> Vec<(f64, f64)> {
-        let at = |sample: &Sample| {
-            let figure = sample.gateway.as_ref().and_then(figure)?;
-            Some((clock.seconds(sample.at), figure as f64))
-        };
+    let line = |figure: fn(&Sample) -> Option<u64>| -> Vec<(f64, f64)> {
+        let at = |sample: &Sample| Some((clock.seconds(sample.at), figure(sample)? as f64));
         run.samples.iter().filter_map(at).collect()
     };
-    let in_flight = run.samples.iter();
-    let in_flight =
-        in_flight.map(|sample| (clock.seconds(sample.at), f64::from(sample.in_flight))).collect();
+    let in_flight = Judge::new(run).in_flight(MEAN_OF);
     let mut series = vec![
         series("the outsider's", Look::Grey, Mark::Blocks(taken.collect())),
-        series("in flight at the tenant", Look::Vermilion, Mark::Steps(in_flight)),
+        series("in flight at the tenant, mean of 0.5 s", Look::Vermilion, Mark::Steps(in_flight)),
         series("capacity", Look::Blue, Mark::Steps(line(|pool| Some(pool.capacity)))),
         series("outside use as estimated", Look::Green, Mark::Steps(line(|pool| pool.outside_use))),
     ];
@@ -84,7 +78,8 @@ fn refusals(runs: &[Run]) -> Panel {
                 (left, f64::from(*count) / BAR)
             })
             .collect();
-        let name = format!("{}: {} in all", run.name, counts.iter().sum::<u32>());
+        let total = figure(counts.iter().sum::<u32>().into());
+        let name = format!("{}: {total} in all", run.name);
         series(&name, LOOKS[nth % LOOKS.len()], Mark::Bars(width, points))
     });
     let series: Vec<Series> = bars.collect();
