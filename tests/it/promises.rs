@@ -1,11 +1,13 @@
 //! What the gateway promises, judged by the ledger of the tenant behind it.
 
 mod limit;
+mod limit_types;
 mod load;
 mod memory;
 mod refusals;
 mod token;
 mod turns;
+mod wishes;
 
 use std::time::Duration;
 

@@ -40,6 +40,7 @@ pub(crate) struct Call {
     /// How long it did each, in the order of [`Phase`].
     spent: [Duration; Phase::COUNT],
     waited_for: Option<&'static str>,
+    would_have_waited_for: Option<&'static str>,
     pub(crate) attempts: u32,
     /// Whether an attempt was repeated with a fresh token.
     pub(crate) reauthenticated: bool,
@@ -95,6 +96,7 @@ impl Call {
             phase: None,
             spent: [Duration::ZERO; Phase::COUNT],
             waited_for: None,
+            would_have_waited_for: None,
             attempts: 0,
             reauthenticated: false,
             repeats: None,
@@ -130,6 +132,11 @@ impl Call {
     /// Notes that the call waited for `reason`; the first reason is the one that is told.
     pub(crate) fn waited(&mut self, reason: &'static str) {
         self.waited_for.get_or_insert(reason);
+    }
+
+    /// Notes what the call would have waited for, if that limit were enforced.
+    pub(crate) fn would_have_waited(&mut self, reason: &'static str) {
+        self.would_have_waited_for.get_or_insert(reason);
     }
 
     /// Notes the answer, and writes on it what the caller may want to know about its way.
@@ -247,6 +254,7 @@ impl Call {
             zuora_request_id = answered.and_then(|answered| request_id(answered.zuora_request_id.as_ref())),
             attempts = self.attempts,
             waited_for = self.waited_for,
+            would_have_waited_for = self.would_have_waited_for,
             queue_us = micros(self.spent(Phase::Queue)),
             token_us = micros(self.spent(Phase::Token)),
             upstream_us = micros(self.spent(Phase::Upstream)),

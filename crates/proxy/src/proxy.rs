@@ -200,6 +200,9 @@ impl Proxy {
         if let Some(reason) = permit.reason() {
             call.waited(reason.as_str());
         }
+        if let Some(reason) = permit.would_have_waited() {
+            call.would_have_waited(reason.as_str());
+        }
         Ok(permit)
     }
 

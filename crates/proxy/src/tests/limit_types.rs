@@ -58,6 +58,9 @@ async fn a_type_that_is_known_needs_no_other_pool() {
     });
 
     assert_eq!(scene.pools().len(), 3);
+    let counted = scene.counted();
+    let served = r#"attempts_total{pool="Object Query",tenant="t",verdict="relay"} 1"#;
+    assert!(counted.contains(served) && !counted.contains("OBJECT"), "{counted}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use telemetry::{Inventory, Metrics};
+use telemetry::{Inventory, Metrics, Readings};
 use tokio::time::{Duration, Instant, sleep};
 use zuora::Policy;
 
@@ -174,6 +174,7 @@ pub(super) struct Scene {
     script: Arc<Script>,
     proxy: Arc<Proxy>,
     admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
 }
 
 impl Scene {
@@ -260,7 +261,8 @@ impl Scene {
             SigningKey::from_secret("a key of at least thirty-two characters"),
             None,
         );
-        Self { script, proxy: Proxy::new(vec![app], doors, metrics), admission }
+        let proxy = Proxy::new(vec![app], doors, Arc::clone(&metrics));
+        Self { script, proxy, admission, metrics }
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {
@@ -344,6 +346,11 @@ impl Scene {
 
     pub(super) fn kept_bytes(&self) -> u64 {
         self.admission.snapshot().kept_bytes
+    }
+
+    /// Every counter as Prometheus reads it.
+    pub(super) fn counted(&self) -> String {
+        self.metrics.render(&Readings::default())
     }
 
     /// What operators see of the pool of a limit type.
