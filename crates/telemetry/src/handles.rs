@@ -73,6 +73,9 @@ pub struct PoolMetrics {
 
 #[derive(Debug)]
 pub(crate) struct PoolCounters {
+    pub(crate) tenant: String,
+    pub(crate) app: String,
+    pub(crate) pool: String,
     pub(crate) request_duration: Histogram,
     pub(crate) queue_wait: Histogram,
     pub(crate) upstream_duration: Histogram,
@@ -80,6 +83,8 @@ pub(crate) struct PoolCounters {
     pub(crate) attempts: [IntCounter; Verdict::ALL.len()],
     pub(crate) refusals_concurrency: IntCounter,
     pub(crate) refusals_rate: IntCounter,
+    /// Not looked up beforehand: only pools that are watched and not enforced have such a series.
+    pub(crate) would_have_waited: IntCounterVec,
 }
 
 impl PoolMetrics {
@@ -110,6 +115,13 @@ impl PoolMetrics {
             Refused::Concurrency => self.inner.refusals_concurrency.inc(),
             Refused::Rate => self.inner.refusals_rate.inc(),
         }
+    }
+
+    /// Counts a permit that was given at once, because the limit that would have kept it waiting is
+    /// not enforced: `would_have_waited_total`.
+    pub fn would_have_waited(&self, reason: &'static str) {
+        let PoolCounters { tenant, app, pool, would_have_waited, .. } = &*self.inner;
+        would_have_waited.with_label_values(&[tenant.as_str(), app, pool, reason]).inc();
     }
 
     /// Records how long a permit was held, once it is given back: `permit_seconds_total`.

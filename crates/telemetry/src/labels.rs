@@ -89,3 +89,29 @@ impl Refused {
         }
     }
 }
+
+/// What came of reading the configuration anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// It is in use now.
+    Ok,
+    /// It is the one that was in use already.
+    Unchanged,
+    /// It cannot be used; the one before still is.
+    Error,
+}
+
+impl Reload {
+    /// Every result.
+    pub(crate) const ALL: [Self; 3] = [Self::Ok, Self::Unchanged, Self::Error];
+
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unchanged => "unchanged",
+            Self::Error => "error",
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Everything that is counted and logged, and the only place that knows metric names.
 //!
-//! [`Metrics`] hands out handles that are looked up once, when the gateway starts, so that
-//! a finished call costs a handful of atomic additions. What other crates already know
+//! [`Metrics`] hands out handles that are looked up once, when a configuration is taken in,
+//! so that a finished call costs a handful of atomic additions. What other crates already know
 //! about themselves (permits, queues, the age of a token) is not mirrored while requests
 //! run: whoever renders `/metrics` passes it as plain numbers, a [`Readings`].
 //!
@@ -19,7 +19,7 @@ mod process;
 mod readings;
 
 pub use handles::{AppMetrics, Live, PoolMetrics, TenantMetrics};
-pub use labels::{Refused, Source, UNKNOWN, Verdict};
+pub use labels::{Refused, Reload, Source, UNKNOWN, Verdict};
 pub use metrics::{Inventory, Metrics};
 pub use panics::log_panics;
 pub use readings::{PoolReading, QueueReading, Readings, TokenReading};

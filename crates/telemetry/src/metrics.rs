@@ -13,18 +13,25 @@ use crate::{
     handles::{
         AppCounters, AppMetrics, Live, PoolCounters, PoolMetrics, TenantCounters, TenantMetrics,
     },
-    labels::{Refused, UNKNOWN, Verdict},
+    labels::{Refused, Reload, UNKNOWN, Verdict},
     log, panics, process,
     readings::Readings,
 };
 
-/// The names of the configuration: only these become label values.
+/// The names of a configuration: only these become label values of tenants and apps.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     /// Names of the tenants.
     pub tenants: Vec<String>,
     /// Names of the apps.
     pub apps: Vec<String>,
+}
+
+/// The names of all configurations so far: calls of an app may outlast the one that knew it.
+#[derive(Debug, Default)]
+struct Names {
+    tenants: HashSet<String>,
+    apps: HashSet<String>,
 }
 
 /// All metrics of a gateway.
@@ -34,8 +41,7 @@ pub struct Inventory {
 #[derive(Debug)]
 pub struct Metrics {
     families: Families,
-    tenants: HashSet<String>,
-    apps: HashSet<String>,
+    names: RwLock<Names>,
     /// One rendering at a time: the gauges of a snapshot are set and read together.
     rendering: Mutex<()>,
 }
@@ -46,20 +52,28 @@ impl Metrics {
     pub fn new(inventory: &Inventory) -> Arc<Self> {
         let families = Families::new();
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        Arc::new(Self {
-            families,
-            tenants: inventory.tenants.iter().cloned().collect(),
-            apps: inventory.apps.iter().cloned().collect(),
-            rendering: Mutex::new(()),
-        })
+        for result in Reload::ALL {
+            let _ = families.config_reloads.with_label_values(&[result.as_str()]);
+        }
+        let metrics = Self { families, names: RwLock::default(), rendering: Mutex::new(()) };
+        metrics.know(inventory);
+        Arc::new(metrics)
+    }
+
+    /// Lets the names of another configuration become label values, too.
+    pub fn know(&self, inventory: &Inventory) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.tenants.extend(inventory.tenants.iter().cloned());
+        names.apps.extend(inventory.apps.iter().cloned());
     }
 
     /// Returns the counters of an app. Names outside the inventory count as [`UNKNOWN`].
     #[must_use]
     pub fn app(&self, tenant: &str, app: &str) -> AppMetrics {
+        let (tenant, app) = self.labels(tenant, app);
         let inner = AppCounters {
-            tenant: self.tenant_label(tenant).to_owned(),
-            app: self.app_label(app).to_owned(),
+            tenant: tenant.to_owned(),
+            app: app.to_owned(),
             requests: self.families.requests.clone(),
             shed: self.families.shed.clone(),
             answered: RwLock::new(HashMap::new()),
@@ -71,13 +85,16 @@ impl Metrics {
     /// several entities with the same limit type share their series.
     #[must_use]
     pub fn pool(&self, tenant: &str, app: &str, pool: &str) -> PoolMetrics {
-        let (tenant, app) = (self.tenant_label(tenant), self.app_label(app));
+        let (tenant, app) = self.labels(tenant, app);
         let families = &self.families;
         let of_app = [tenant, app, pool];
         let of_pool = [tenant, pool];
         let refusals =
             |kind: Refused| families.refusals.with_label_values(&[tenant, pool, kind.as_str()]);
         let inner = PoolCounters {
+            tenant: tenant.to_owned(),
+            app: app.to_owned(),
+            pool: pool.to_owned(),
             request_duration: families.request_duration.with_label_values(&of_app),
             queue_wait: families.queue_wait.with_label_values(&of_app),
             upstream_duration: families.upstream_duration.with_label_values(&of_pool),
@@ -87,6 +104,7 @@ impl Metrics {
             }),
             refusals_concurrency: refusals(Refused::Concurrency),
             refusals_rate: refusals(Refused::Rate),
+            would_have_waited: families.would_have_waited.clone(),
         };
         PoolMetrics { inner: Arc::new(inner) }
     }
@@ -94,7 +112,7 @@ impl Metrics {
     /// Returns the counters of a tenant.
     #[must_use]
     pub fn tenant(&self, tenant: &str) -> TenantMetrics {
-        let tenant = self.tenant_label(tenant);
+        let (tenant, _) = self.labels(tenant, UNKNOWN);
         let families = &self.families;
         let refreshes =
             |result: &str| families.token_refreshes.with_label_values(&[tenant, result]);
@@ -132,6 +150,16 @@ impl Metrics {
         self.families.config_loaded.set(since_1970.as_secs_f64());
     }
 
+    /// Notes whether the configuration on disk is the one in use.
+    pub fn config_in_sync(&self, is_in_sync: bool) {
+        self.families.config_in_sync.set(is_in_sync.into());
+    }
+
+    /// Counts that the configuration was read anew: `config_reloads_total`.
+    pub fn config_reloaded(&self, result: Reload) {
+        self.families.config_reloads.with_label_values(&[result.as_str()]).inc();
+    }
+
     /// Returns everything in Prometheus's text format, with the gauges of `readings`.
     ///
     /// A gauge whose pool, queue or tenant is not in `readings` is absent from the text.
@@ -149,12 +177,11 @@ impl Metrics {
         text
     }
 
-    fn tenant_label<'a>(&self, tenant: &'a str) -> &'a str {
-        if self.tenants.contains(tenant) { tenant } else { UNKNOWN }
-    }
-
-    fn app_label<'a>(&self, app: &'a str) -> &'a str {
-        if self.apps.contains(app) { app } else { UNKNOWN }
+    fn labels<'a>(&self, tenant: &'a str, app: &'a str) -> (&'a str, &'a str) {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let tenant = if names.tenants.contains(tenant) { tenant } else { UNKNOWN };
+        let app = if names.apps.contains(app) { app } else { UNKNOWN };
+        (tenant, app)
     }
 }
 

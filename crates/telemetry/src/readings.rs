@@ -27,6 +27,8 @@ pub struct PoolReading<'a> {
     pub capacity: u64,
     /// What Zuora allows.
     pub ceiling: u64,
+    /// Permits that others take.
+    pub outside_use: u64,
     /// Whether the limit that Zuora names is another than the configured one.
     pub limit_mismatch: bool,
     /// Rest of the pause that Zuora asked for; zero when there is none.
@@ -61,6 +63,7 @@ impl Readings<'_> {
         families.permits_in_use.reset();
         families.permits_capacity.reset();
         families.permits_ceiling.reset();
+        families.outside_use.reset();
         families.limit_mismatch.reset();
         families.queued.reset();
         families.queued_bytes.reset();
@@ -83,6 +86,7 @@ impl PoolReading<'_> {
         families.permits_in_use.with_label_values(&labels).add(signed(self.in_use));
         families.permits_capacity.with_label_values(&labels).add(signed(self.capacity));
         families.permits_ceiling.with_label_values(&labels).add(signed(self.ceiling));
+        families.outside_use.with_label_values(&labels).add(signed(self.outside_use));
         let mismatch = families.limit_mismatch.with_label_values(&labels);
         mismatch.set(mismatch.get().max(self.limit_mismatch.into()));
         let cooldown = families.cooldown.with_label_values(&labels);

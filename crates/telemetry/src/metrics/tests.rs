@@ -34,6 +34,7 @@ fn a_call_is_counted_in_every_family_it_touches() {
     pool.attempt(Verdict::Refused, Duration::from_millis(20));
     pool.attempt(Verdict::NotSent, Duration::ZERO);
     pool.refused(Refused::Concurrency);
+    pool.would_have_waited("reserve");
     pool.held(Duration::from_millis(1500));
     pool.finished(Duration::from_millis(60));
     tenant.overhead(Duration::from_micros(40));
@@ -60,6 +61,8 @@ fn a_call_is_counted_in_every_family_it_touches() {
     check(&text, &format!(r#"request_duration_seconds_count{{app="storefront",{pool}}} 1"#));
     check(&text, &format!(r#"upstream_duration_seconds_count{{{pool}}} 1"#));
     check(&text, &format!(r#"permit_seconds_total{{app="storefront",{pool}}} 1.5"#));
+    let labels = r#"app="storefront",pool="Default",reason="reserve",tenant="production""#;
+    check(&text, &format!("would_have_waited_total{{{labels}}} 1"));
     check(&text, &format!(r#"attempts_total{{{pool},verdict="refused"}} 1"#));
     check(&text, &format!(r#"attempts_total{{{pool},verdict="not_sent"}} 1"#));
     check(&text, &format!(r#"attempts_total{{{pool},verdict="relay"}} 0"#));
@@ -105,6 +108,7 @@ fn gauges_show_the_readings_and_nothing_older() {
         in_use: 3,
         capacity,
         ceiling: 40,
+        outside_use: 1,
         limit_mismatch,
         cooldown: Duration::from_secs(cooldown),
         queues: vec![QueueReading { app: "batch", requests: 7, bytes: 1024 }],
@@ -126,6 +130,7 @@ fn gauges_show_the_readings_and_nothing_older() {
         check(&text, &format!("permits_in_use{{{pool}}} 6"));
         check(&text, &format!("permits_capacity{{{pool}}} 58"));
         check(&text, &format!("permits_ceiling{{{pool}}} 80"));
+        check(&text, &format!("outside_use{{{pool}}} 2"));
         check(&text, &format!("limit_mismatch{{{pool}}} 1"));
         check(&text, &format!("cooldown_seconds{{{pool}}} 5"));
         check(&text, &format!(r#"queued{{app="batch",{pool}}} 14"#));
@@ -133,6 +138,46 @@ fn gauges_show_the_readings_and_nothing_older() {
         check(&text, r#"token_expires_in_seconds{tenant="production"} 60"#);
     }
     assert!(!later.contains("permits_in_use{"), "{later}");
+}
+
+#[test]
+fn a_limit_type_that_nobody_configured_is_counted_whatever_it_is_called() {
+    let metrics = metrics();
+    let name = r#"Billing "Engine" \ é"#;
+    let reading = PoolReading {
+        tenant: "production",
+        pool: name,
+        in_use: 1,
+        capacity: 2,
+        ceiling: 3,
+        outside_use: 1,
+        limit_mismatch: false,
+        cooldown: Duration::ZERO,
+        queues: vec![QueueReading { app: "batch", requests: 4, bytes: 0 }],
+    };
+
+    metrics.pool("production", "batch", name).refused(Refused::Rate);
+
+    let text = metrics.render(&Readings { pools: vec![reading], tokens: Vec::new() });
+    let pool = r#"pool="Billing \"Engine\" \\ é",tenant="production""#;
+    check(&text, &format!("permits_ceiling{{{pool}}} 3"));
+    check(&text, &format!(r#"queued{{app="batch",{pool}}} 4"#));
+    check(&text, &format!(r#"refusals_total{{kind="rate",{pool}}} 1"#));
+}
+
+#[test]
+fn names_of_a_later_configuration_become_series_and_those_of_an_earlier_one_go_on() {
+    let metrics = metrics();
+    let leaving = metrics.app("production", "batch");
+
+    metrics.know(&Inventory { tenants: vec!["sandbox".to_owned()], apps: vec!["new".to_owned()] });
+    leaving.shed("deadline");
+    metrics.app("production", "batch").shed("deadline");
+    metrics.app("sandbox", "new").shed("deadline");
+
+    let text = metrics.render(&Readings::default());
+    check(&text, r#"shed_total{app="batch",reason="deadline",tenant="production"} 2"#);
+    check(&text, r#"shed_total{app="new",reason="deadline",tenant="sandbox"} 1"#);
 }
 
 #[test]
@@ -156,8 +201,13 @@ fn the_build_and_the_configuration_are_told() {
     let metrics = metrics();
 
     metrics.config_loaded(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    metrics.config_in_sync(true);
+    metrics.config_reloaded(Reload::Error);
 
     let text = metrics.render(&Readings::default());
+    check(&text, "config_in_sync 1");
+    check(&text, r#"config_reloads_total{result="error"} 1"#);
+    check(&text, r#"config_reloads_total{result="ok"} 0"#);
     check(&text, "config_loaded_timestamp_seconds 1700000000");
     check(&text, &format!(r#"build_info{{version="{}"}} 1"#, env!("CARGO_PKG_VERSION")));
 }
