@@ -199,6 +199,7 @@ impl Capacity {
     /// each try costs a waiting call its turn, so the pool holds its breath for a moment first.
     pub(crate) fn shrink(&mut self, now: Instant, fitted: u32, sent: Instant) {
         self.advance(now);
+        self.outside.fitted(fitted, now);
         if fitted == 0 {
             self.closed_until = self.closed_until.max(Some(now + CLEAN));
         }

@@ -54,6 +54,11 @@ impl Outside {
         self.ours.note(in_use);
     }
 
+    /// Notes that of all our requests only so many fitted: more were out, but not at Zuora.
+    pub(crate) fn fitted(&mut self, fitted: u32, now: Instant) {
+        self.ours = Highest { second: self.second(now), values: [fitted; SECONDS] };
+    }
+
     /// Takes in what an answer said of the free permits.
     pub(crate) fn heard(&mut self, limit: u32, remaining: u32, in_use: u32, now: Instant) {
         let second = self.second(now);

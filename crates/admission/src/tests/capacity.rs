@@ -146,6 +146,15 @@ fn two_seconds_after_a_refusal_zuoras_word_counts_more() {
 }
 
 #[test]
+fn refused_requests_were_not_at_zuora() {
+    // Forty were out, others took ten: thirty fitted, and nothing remains.
+    let refused = |at: u64, left: u32| [(at, RefusedWith(left)), (at, InUse(left))];
+    let story = [vec![(0, InUse(40))], refused(1000, 39).into(), refused(1000, 30).into()].concat();
+    let story = [story, vec![(3000, Remains(40, 0, 30))]].concat();
+    check(40, 0, &story, &[(3000, 30)]);
+}
+
+#[test]
 fn a_cautious_start_trusts_what_zuora_says_remains() {
     let start = Instant::now();
     let cautious = || {
