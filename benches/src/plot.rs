@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 74.0;
-const RIGHT: f64 = 24.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 68.0;
 const BOTTOM: f64 = 46.0;
 
@@ -420,7 +420,7 @@ mod tests {
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
         assert!(svg.contains("In use &amp; free") && svg.contains(">in use<"), "{svg}");
         // From the lower left corner along the bottom to the middle, and up to the top.
-        assert!(svg.contains(r#"d="M74.0 214.0H505.0V114.0""#), "{svg}");
+        assert!(svg.contains(r#"d="M74.0 214.0H499.0V114.0""#), "{svg}");
     }
 
     #[test]

@@ -52,9 +52,13 @@ struct Options {
     #[arg(long, default_value_t = 100_000)]
     waiting: usize,
 
-    /// How many decisions make a sample; the median of 15 samples counts.
-    #[arg(long, default_value_t = 2_000)]
+    /// How many decisions make a sample: so few that hardly one is disturbed by another program.
+    #[arg(long, default_value_t = 200)]
     decisions: usize,
+
+    /// How many samples are taken; their median counts.
+    #[arg(long, default_value_t = 200)]
+    samples: usize,
 
     /// Draw the cost by the length of the queue into this file, as SVG.
     #[arg(long, value_name = "FILE")]
@@ -80,7 +84,7 @@ fn main() -> Result<()> {
 
     // First of all: memory that was used and freed before would be used again, unseen.
     let memory = memory(options.waiting)?;
-    let uncontended = uncontended(options.decisions);
+    let uncontended = uncontended(&options);
     let queues = APPS.map(Queue::Admission).into_iter().chain([Queue::Semaphore]);
     let curves: Vec<(Queue, Vec<Point>)> =
         queues.map(|queue| (queue, curve(queue, &options))).collect();
@@ -106,10 +110,10 @@ fn memory(waiting: usize) -> Result<String> {
     let _out: Vec<_> =
         (0..CEILING as usize).map(|turn| take(desk.admission.admit(desk.ask(turn)))).collect();
     let size = mem::size_of_val(&desk.admission.admit(desk.ask(0)));
-    let ours = resident_each(waiting, |turn| desk.admission.admit(desk.ask(turn)))?;
+    let (ours, _line) = resident_each(waiting, |turn| desk.admission.admit(desk.ask(turn)))?;
 
     let semaphore = Arc::new(Semaphore::new(0));
-    let theirs = resident_each(waiting, |_| acquire(&semaphore))?;
+    let (theirs, _line) = resident_each(waiting, |_| acquire(&semaphore))?;
     Ok(format!(
         "- resident for each of {} that wait in 1,000 apps: {ours:.0} bytes, of which {size} are the future \
          that the call consists of; in a semaphore: {theirs:.0}",
@@ -117,21 +121,26 @@ fn memory(waiting: usize) -> Result<String> {
     ))
 }
 
-fn resident_each<F: Future>(count: usize, mut join: impl FnMut(usize) -> F) -> Result<f64> {
+/// Resident bytes of each, and the line of them: as long as it is kept, nothing else gets its memory.
+fn resident_each<F: Future>(
+    count: usize,
+    mut join: impl FnMut(usize) -> F,
+) -> Result<(f64, Vec<Pin<Box<F>>>)> {
     let resident = || Ok::<_, anyhow::Error>(Memory::of(std::process::id())?.resident);
-    let mut line: Vec<Pin<Box<F>>> = Vec::with_capacity(count);
+    let mut line = Vec::with_capacity(count);
     let before = resident()?;
     for turn in 0..count {
         let mut call = Box::pin(join(turn));
         assert!(poll(call.as_mut()).is_none(), "whoever joins must wait");
         line.push(call);
     }
-    Ok(resident()?.saturating_sub(before) as f64 * 1024.0 / count as f64)
+    let grown = resident()?.saturating_sub(before);
+    Ok((grown as f64 * 1024.0 / count as f64, line))
 }
 
-fn uncontended(decisions: usize) -> f64 {
+fn uncontended(options: &Options) -> f64 {
     let desk = Desk::with_apps(3);
-    median(decisions * 10, |turn| drop(take(desk.admission.admit(desk.ask(turn)))))
+    options.median(|turn| drop(take(desk.admission.admit(desk.ask(turn)))))
 }
 
 fn curve(queue: Queue, options: &Options) -> Vec<Point> {
@@ -140,59 +149,61 @@ fn curve(queue: Queue, options: &Options) -> Vec<Point> {
         Queue::Semaphore => 1,
     };
     let depths = DEPTHS.into_iter().filter(|depth| (fewest..=options.waiting).contains(depth));
-    depths.map(|waiting| point(queue, waiting, options.decisions)).collect()
+    depths.map(|waiting| point(queue, waiting, options)).collect()
 }
 
-fn point(queue: Queue, waiting: usize, decisions: usize) -> Point {
+fn point(queue: Queue, waiting: usize, options: &Options) -> Point {
     match queue {
         Queue::Admission(apps) => {
             let desk = Desk::with_apps(apps);
             let out = (0..CEILING as usize).map(|turn| take(desk.admission.admit(desk.ask(turn))));
             let out = out.collect();
             let join = |turn| desk.admission.admit(desk.ask(turn));
-            measure(waiting, decisions, out, join, |permit| permit.expect("nobody is turned away"))
+            measure(waiting, options, out, join, |permit| permit.expect("nobody is turned away"))
         }
         Queue::Semaphore => {
             let semaphore = Arc::new(Semaphore::new(CEILING as usize));
             let out = (0..CEILING).map(|_| poll(Box::pin(acquire(&semaphore)).as_mut()));
             let out = out.map(|permit| permit.expect("one is free")).collect();
-            measure(waiting, decisions, out, |_| acquire(&semaphore), |permit| permit)
+            measure(waiting, options, out, |_| acquire(&semaphore), |permit| permit)
         }
     }
 }
 
 fn measure<F: Future, P>(
     waiting: usize,
-    decisions: usize,
+    options: &Options,
     mut out: VecDeque<P>,
     join: impl Fn(usize) -> F,
     take: impl Fn(F::Output) -> P,
 ) -> Point {
     let mut line = Line::of(waiting, &join);
-    let decision = median(decisions, |_| {
+    let decision = options.median(|_| {
         drop(out.pop_front());
         out.push_back(take(line.next(&join)));
     });
-    let leaving = median(decisions, |_| {
+    let leaving = options.median(|_| {
         let slot = rand::random_range(0..waiting);
         line.replace(slot, join(slot));
     });
     Point { waiting, decision, leaving }
 }
 
-/// The median of 15 samples of so many steps each, in µs a step, after one that does not count.
-fn median(steps: usize, mut step: impl FnMut(usize)) -> f64 {
-    let mut samples = Samples::default();
-    for sample in 0..16 {
-        let start = Instant::now();
-        for number in 0..steps {
-            step(number);
+impl Options {
+    /// What a step costs in µs: the median of the samples, after as many that do not count.
+    fn median(&self, mut step: impl FnMut(usize)) -> f64 {
+        let mut samples = Samples::default();
+        for sample in 0..2 * self.samples {
+            let start = Instant::now();
+            for number in 0..self.decisions {
+                step(number);
+            }
+            if sample >= self.samples {
+                samples.push(start.elapsed().as_secs_f64() * 1e6 / self.decisions as f64);
+            }
         }
-        if sample > 0 {
-            samples.push(start.elapsed().as_secs_f64() * 1e6 / steps as f64);
-        }
+        samples.median()
     }
-    samples.median()
 }
 
 async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
@@ -252,8 +263,8 @@ fn plot(curves: &[(Queue, Vec<Point>)], options: &Options) -> Plot {
     Plot {
         title: "What a decision costs, by the length of the queue".to_owned(),
         subtitle: format!(
-            "median of 15 samples of {} decisions, one thread",
-            figure(options.decisions as f64)
+            "median of {} samples of {} decisions each, one thread",
+            options.samples, options.decisions
         ),
         x: Axis {
             label: "calls that wait".to_owned(),
@@ -299,8 +310,10 @@ mod tests {
         let runtime = Runtime::new().unwrap();
         let _guard = runtime.enter();
 
+        let options = Options { waiting: 100, decisions: 10, samples: 15, plot: None };
+
         for queue in [Queue::Admission(1), Queue::Admission(100), Queue::Semaphore] {
-            let point = point(queue, 100, 150);
+            let point = point(queue, 100, &options);
 
             assert!(point.decision > 0.0 && point.leaving > 0.0, "{point:?}");
         }
