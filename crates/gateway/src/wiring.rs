@@ -9,7 +9,8 @@ use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AppCredential, Apps, SecretDigest, SigningKey, Tokens};
 use http::Uri;
 use proxy::{
-    App, Connector, Entity, OAuth, POOLS, Proxy, Tenant, TrackIdPolicy, Upstream, ValidTrackId,
+    App, Connector, Entity, OAuth, POOLS, Proxy, Table, Tenant, TrackIdPolicy, Upstream,
+    ValidTrackId,
 };
 use rustls::ServerConfig;
 use telemetry::{Inventory, Metrics};
@@ -58,7 +59,7 @@ pub(crate) fn wire(config: &Config) -> Result<Parts, StartError> {
     Ok(Parts {
         admin: admin::Admin::new(Arc::clone(&metrics), views.collect(), admin_token),
         admissions: admissions.collect(),
-        proxy: Proxy::new(apps, doors, Arc::clone(&metrics)),
+        proxy: Proxy::new(Table::new(apps, doors), Arc::clone(&metrics)),
         tls,
         metrics,
     })

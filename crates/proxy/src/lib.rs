@@ -23,6 +23,7 @@ mod relay;
 mod request;
 mod route;
 mod server;
+mod table;
 mod tls;
 mod upstream;
 
@@ -35,5 +36,6 @@ pub use leg::LONGEST_WORK;
 pub use proxy::Proxy;
 pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
 pub use server::Server;
+pub use table::Table;
 pub use tls::{TlsError, client_config, server_config};
 pub use upstream::{Connector, OAuth, Opening, Stream, Upstream};

@@ -1,5 +1,6 @@
 //! What is answered here and never reaches Zuora: tokens for apps, and `/_gateway/`.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -94,10 +95,11 @@ impl Proxy {
         let form = form.map_err(|_| BadRequest::SlowBody)?.map_err(|cause| {
             if cause.is::<LengthLimitError>() { Error::TooLarge } else { BadRequest::Body.into() }
         })?;
-        let granted = self.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now());
+        let table = self.table.get();
+        let granted = table.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now());
         let mut response = match granted {
             Ok(token) => {
-                self.known(token.app(), call);
+                call.app = Some(Arc::clone(table.app(token.app())));
                 json_response(StatusCode::OK, token.to_json())
             }
             Err(error) => {

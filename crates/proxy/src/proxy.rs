@@ -5,10 +5,9 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use admission::{Ask, Deadline, Permit, Place, Shed, Ticket, WaitReason};
-use credentials::{Apps, Token};
+use credentials::Token;
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
@@ -33,12 +32,12 @@ use crate::received::Received;
 use crate::relay::relay;
 use crate::request::{self, BadRequest, accept};
 use crate::route::{App, Route, ValidTrackId};
+use crate::table::{Current, Table};
 
 /// Stands between apps and their tenants.
 #[derive(Debug)]
 pub struct Proxy {
-    pub(crate) apps: Vec<Arc<App>>,
-    pub(crate) doors: Apps,
+    pub(crate) table: Current,
     pub(crate) metrics: Arc<Metrics>,
     stranger: AppMetrics,
     /// Makes numbers of those whom apps call for. Keyed, so that nobody can choose whose turn it shares.
@@ -57,20 +56,23 @@ enum Next {
 }
 
 impl Proxy {
-    /// A proxy for `apps`, whose credentials `doors` knows in the same order.
+    /// A proxy for the apps of `table`.
     #[must_use]
-    pub fn new(apps: Vec<App>, doors: Apps, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(table: Table, metrics: Arc<Metrics>) -> Arc<Self> {
         let stranger = metrics.app(telemetry::UNKNOWN, telemetry::UNKNOWN);
-        let apps = apps.into_iter().map(Arc::new).collect();
         Arc::new(Self {
-            apps,
-            doors,
+            table: Current::new(table),
             metrics,
             stranger,
             users: RandomState::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
+    }
+
+    /// Serves the apps of another table from now on. Calls that are under way end as they would have.
+    pub fn exchange(&self, table: Table) {
+        self.table.exchange(table);
     }
 
     /// Answers every request, from whoever sits at `peer`: with Zuora's response, or with our own. Dropping the future
@@ -147,15 +149,10 @@ impl Proxy {
         request: &Request<B>,
         call: &mut Call,
     ) -> Result<Arc<App>, Error> {
-        let index = self.doors.identify(request.headers(), SystemTime::now())?;
-        Ok(self.known(index, call))
-    }
-
-    /// The app at this place in the list of credentials; from now on the call is its.
-    pub(crate) fn known(&self, index: usize, call: &mut Call) -> Arc<App> {
-        let app = self.apps.get(index).expect("every credential belongs to an app");
+        let table = self.table.get();
+        let app = table.identify(request.headers())?;
         call.app = Some(Arc::clone(app));
-        Arc::clone(app)
+        Ok(Arc::clone(app))
     }
 
     /// Which operation is it, which pool does it count against, for whom is it, and how long may it wait? What tells

@@ -27,7 +27,8 @@ use tokio::time::{Duration, Instant, sleep};
 use zuora::Policy;
 
 use crate::{
-    App, Connector, Entity, POOLS, Proxy, Stream, Tenant, TrackIdPolicy, Upstream, ValidTrackId,
+    App, Connector, Entity, POOLS, Proxy, Stream, Table, Tenant, TrackIdPolicy, Upstream,
+    ValidTrackId,
 };
 
 const SECRET: &str = "the secret of the app";
@@ -261,7 +262,7 @@ impl Scene {
             SigningKey::from_secret("a key of at least thirty-two characters"),
             None,
         );
-        let proxy = Proxy::new(vec![app], doors, Arc::clone(&metrics));
+        let proxy = Proxy::new(Table::new(vec![app], doors), Arc::clone(&metrics));
         Self { script, proxy, admission, metrics }
     }
 
