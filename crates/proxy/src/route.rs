@@ -70,7 +70,8 @@ pub struct Entity {
     pub id: Option<Arc<str>>,
     /// Its pools.
     pub pools: [PoolId; POOLS.len()],
-    /// What Zuora's answers have taught about them.
+    /// What Zuora's answers have taught about them. It stays with the tenant's admission when the configuration is
+    /// exchanged: forgotten, it would let the first calls pass a limit again.
     pub learnt: Arc<Learnt>,
 }
 
