@@ -97,12 +97,15 @@ impl<'a> Judge<'a> {
     }
 
     /// The longest that a call was sent before another of its app that began earlier at the tenant.
+    /// Without the warm-up, in which all connections are opened at once.
     pub(crate) fn overtaken(&self, apps: &[App]) -> Duration {
+        let opened = (self.clock.begin - self.clock.start).as_micros();
         let longest = |app: &App| {
             let calls = self.executed.iter().filter(|call| call.app.as_ref() == Some(&app.name));
             let sent = |call: &&&Executed| apps::sent_at(call.track_id.as_deref()?);
             let mut calls: Vec<(u64, u64)> =
                 calls.filter_map(|call| Some((call.began_ms, sent(&call)?))).collect();
+            calls.retain(|(_, sent)| u128::from(*sent) >= opened);
             calls.sort_unstable();
             let mut latest = 0;
             let behind = calls.iter().map(|(_, sent)| {
