@@ -128,7 +128,7 @@ impl Proxy {
         let mut outbound = prepare(&route, request, call.track_id()).await?;
 
         loop {
-            let permit = self.admit(&route, ask, call).await?;
+            let permit = self.admit(&mut route, &mut ask, call).await?;
             let token = authenticate(&route, &ask, call).await?;
             let answer = self.send(&route, &mut outbound, permit, token, call).await;
             match judge(&route, answer, &outbound, &ask, call).await? {
@@ -137,7 +137,7 @@ impl Proxy {
                 }
                 Next::Requeue(ticket, rests_until) => {
                     ask.place = Place::Front(ticket);
-                    self.requeue(&mut route, &mut ask, rests_until, call).await?;
+                    self.requeue(&ask, rests_until, call).await?;
                 }
             }
         }
@@ -181,26 +181,46 @@ impl Proxy {
         Ok((route, ask))
     }
 
-    /// Waits for the call's turn.
-    async fn admit(&self, route: &Route, ask: Ask, call: &mut Call) -> Result<Permit, Error> {
-        if self.closing.is_cancelled() {
-            return Err(Error::Draining);
-        }
+    /// Waits for the call's turn, in the pool that it counts against when its turn has come: meanwhile an answer may have
+    /// named another.
+    async fn admit(
+        &self,
+        route: &mut Arc<Route>,
+        ask: &mut Ask,
+        call: &mut Call,
+    ) -> Result<Permit, Error> {
         call.enter(Phase::Queue);
-        let admitted = tokio::select! {
-            biased;
-            admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),
-            () = self.closing.cancelled() => Err(Error::Draining),
+        let permit = loop {
+            if let Some(anew) = route.anew(&self.metrics) {
+                *route = Arc::new(anew);
+                ask.pool = route.pool;
+                call.route = Some(Arc::clone(route));
+            }
+            let permit = self.turn(route, *ask).await?;
+            if let Some(reason) = permit.reason() {
+                call.waited(reason.as_str());
+            }
+            if route.is_right() {
+                break permit;
+            }
+            ask.place = Place::Front(permit.ticket());
         };
         call.leave();
-        let permit = admitted?;
-        if let Some(reason) = permit.reason() {
-            call.waited(reason.as_str());
-        }
         if let Some(reason) = permit.would_have_waited() {
             call.would_have_waited(reason.as_str());
         }
         Ok(permit)
+    }
+
+    async fn turn(&self, route: &Route, ask: Ask) -> Result<Permit, Error> {
+        if self.closing.is_cancelled() {
+            return Err(Error::Draining);
+        }
+        tokio::select! {
+            biased;
+            admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),
+            () = self.closing.cancelled() => Err(Error::Draining),
+        }
     }
 
     /// Puts the attempt on the wire. From here on the upstream leg owns it.
@@ -240,19 +260,13 @@ impl Proxy {
         answer
     }
 
-    /// Back to the queue, and to that of another pool if Zuora has named another one since.
+    /// Back to the queue, once the call may be sent again.
     async fn requeue(
         &self,
-        route: &mut Arc<Route>,
-        ask: &mut Ask,
+        ask: &Ask,
         rests_until: Option<Instant>,
         call: &mut Call,
     ) -> Result<(), Error> {
-        if let Some(anew) = route.anew(&self.metrics) {
-            *route = Arc::new(anew);
-            ask.pool = route.pool;
-            call.route = Some(Arc::clone(route));
-        }
         match rests_until {
             // Boxed, so that calls which never rest carry no timer for it.
             Some(until) => Box::pin(self.rest(until, ask, call)).await,

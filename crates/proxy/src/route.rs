@@ -146,10 +146,20 @@ impl Route {
         Self { app, tenant, operation, entity, pool, moved }
     }
 
-    /// Where the next attempt goes, if Zuora has named another limit type since.
+    /// Whether this is still the pool that the operation counts against, as far as answers have told.
+    pub(crate) fn is_right(&self) -> bool {
+        let entity = &self.tenant.entities[self.entity];
+        let named = self.operation.and_then(|operation| entity.learnt.pool_of(operation));
+        match named {
+            None => self.moved.is_none(),
+            Some(named) => named.id == self.pool,
+        }
+    }
+
+    /// The right route, if this one is not.
     pub(crate) fn anew(&self, metrics: &Metrics) -> Option<Self> {
-        let anew = Self::to(Arc::clone(&self.app), self.operation, self.entity, metrics);
-        (anew.pool != self.pool).then_some(anew)
+        let anew = || Self::to(Arc::clone(&self.app), self.operation, self.entity, metrics);
+        (!self.is_right()).then(anew)
     }
 
     /// Takes in that Zuora counts this operation against another limit type.

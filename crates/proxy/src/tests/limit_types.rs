@@ -46,6 +46,27 @@ async fn an_operation_moves_to_the_pool_that_zuora_names() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_that_wait_in_the_wrong_pool_move_too() {
+    let billing = || Reply::ok().of_type(BILLING, 5, 5).after(10 * SECOND);
+    let scene = Scene::of([billing(), billing(), billing()]).with_limit(1);
+    let late = async |id: &str| {
+        sleep(SECOND).await;
+        scene.get(&format!("/v1/accounts/{id}")).await
+    };
+    let began = Instant::now();
+
+    let (_, second, third) = tokio::join!(scene.get("/v1/accounts/A1"), late("A2"), late("A3"));
+
+    // Where they waited one goes at a time, and where they count five do.
+    assert_eq!(began.elapsed(), 20 * SECOND);
+    for answer in [second, third] {
+        assert_eq!(answer.field("zuora-gateway-waited"), "capacity");
+        assert_eq!(answer.field("zuora-gateway-attempts"), "1");
+    }
+    assert_eq!(scene.permits_in_use(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_type_that_is_known_needs_no_other_pool() {
     let reply = || Reply::ok().of_type("OBJECT query", 40, 40);
     let scene = Scene::of([reply(), reply().after(10 * SECOND)]);
