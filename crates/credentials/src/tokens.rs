@@ -25,7 +25,7 @@ const NEW_TOKEN: Duration = Duration::from_secs(5);
 /// One task fetches tokens: the first at once, the next ahead of the end of the current one.
 /// Nobody who asks for a token starts a fetch, so nobody who gives up cancels one, and there
 /// is never more than one in flight. While fetches fail, the token at hand serves until it
-/// really expires. Dropping the value ends the task.
+/// really expires, also when the credentials were changed. Dropping the value ends the task.
 pub struct Tokens {
     shared: Arc<Shared>,
     refresher: AbortHandle,
@@ -54,7 +54,10 @@ pub struct TokenUnavailable {
 
 struct Shared {
     state: watch::Sender<State>,
-    /// Tells the refresher that the current token was rejected.
+    /// Who is asked for tokens.
+    endpoint: watch::Sender<Arc<dyn TokenEndpoint>>,
+    /// Tells the refresher that something may be due earlier: the current token was rejected, or
+    /// somebody else is to be asked.
     demand: Notify,
 }
 
@@ -63,6 +66,9 @@ struct State {
     held: Option<Held>,
     /// The token at hand was rejected and its successor is being fetched.
     is_rejected: bool,
+    /// The token at hand belongs to earlier credentials. It serves until those of today have
+    /// brought another.
+    is_outdated: bool,
     /// Set while fetches fail.
     trouble: Option<Trouble>,
 }
@@ -88,17 +94,37 @@ impl Tokens {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn start(tenant: &str, endpoint: impl TokenEndpoint, metrics: &Metrics) -> Arc<Self> {
-        let shared =
-            Arc::new(Shared { state: watch::Sender::new(State::default()), demand: Notify::new() });
+        let (sender, endpoint) = watch::channel(Arc::new(endpoint) as Arc<dyn TokenEndpoint>);
+        let shared = Arc::new(Shared {
+            state: watch::Sender::new(State::default()),
+            endpoint: sender,
+            demand: Notify::new(),
+        });
         let refresher = Refresher {
             tenant: tenant.to_owned(),
-            endpoint: Arc::new(endpoint),
+            endpoint,
             metrics: metrics.tenant(tenant),
             shared: Arc::clone(&shared),
             generation: 0,
         };
         let refresher = tokio::spawn(refresher.run()).abort_handle();
         Arc::new(Self { shared, refresher })
+    }
+
+    /// Asks `endpoint` from now on, at once if there is no token or fetches fail.
+    ///
+    /// `renew` says that it has other credentials: then a token of theirs is fetched at once,
+    /// and until it is there, the one at hand serves. Nobody waits because of it, and wrong
+    /// credentials do no harm before the token at hand expires.
+    pub fn exchange(&self, endpoint: impl TokenEndpoint, renew: bool) {
+        self.shared.endpoint.send_replace(Arc::new(endpoint));
+        // After the endpoint: whoever writes the state looks first whether that was exchanged.
+        self.shared.state.send_modify(|state| {
+            state.is_outdated |= renew;
+            // Whatever the trouble was, it may be over.
+            state.trouble = None;
+        });
+        self.shared.demand.notify_one();
     }
 
     /// Returns the current token; waits for one until `deadline` if there is none.
@@ -212,7 +238,7 @@ impl State {
     fn due(&self, now: Instant) -> Instant {
         match (&self.trouble, &self.held) {
             (Some(trouble), _) => trouble.next_attempt,
-            (None, Some(held)) if !self.is_rejected => held.refresh_at,
+            (None, Some(held)) if !self.is_rejected && !self.is_outdated => held.refresh_at,
             (None, _) => now,
         }
     }
@@ -221,7 +247,7 @@ impl State {
 /// The one task that fetches.
 struct Refresher {
     tenant: String,
-    endpoint: Arc<dyn TokenEndpoint>,
+    endpoint: watch::Receiver<Arc<dyn TokenEndpoint>>,
     metrics: TenantMetrics,
     shared: Arc<Shared>,
     generation: u64,
@@ -233,7 +259,6 @@ impl Refresher {
             let due = self.shared.state.borrow().due(Instant::now());
             tokio::select! {
                 () = time::sleep_until(due) => self.refresh().await,
-                // The token was rejected, so something may be due earlier.
                 () = self.shared.demand.notified() => {}
             }
         }
@@ -241,7 +266,13 @@ impl Refresher {
 
     async fn refresh(&mut self) {
         let asked_at = Instant::now();
-        let fetched = fetch(Arc::clone(&self.endpoint)).await;
+        let endpoint = Arc::clone(&self.endpoint.borrow_and_update());
+        let fetched = tokio::select! {
+            biased;
+            // What came of it would say nothing about whom to ask now.
+            _ = self.endpoint.changed() => return,
+            fetched = fetch(endpoint) => fetched,
+        };
         self.metrics.token_refreshed(fetched.is_ok());
         match fetched {
             Ok(grant) => self.keep(grant, asked_at),
@@ -269,7 +300,8 @@ impl Refresher {
             token: Token { authorization: grant.authorization, generation: self.generation },
         };
         self.shared.state.send_modify(|state| {
-            *state = State { held: Some(held), is_rejected: false, trouble: None };
+            let is_outdated = self.is_exchanged();
+            *state = State { held: Some(held), is_rejected: false, is_outdated, trouble: None };
         });
     }
 
@@ -287,11 +319,19 @@ impl Refresher {
             "got no Zuora token"
         );
         self.shared.state.send_modify(|state| {
+            if self.is_exchanged() {
+                return;
+            }
             // A token that was rejected, but has no successor, is still the best one there is:
             // one 401 must not keep everybody from trying.
             state.is_rejected = false;
             state.trouble = Some(Trouble { failures, error, next_attempt: now + pause });
         });
+    }
+
+    /// Whether somebody else is to be asked than the one who was.
+    fn is_exchanged(&self) -> bool {
+        self.endpoint.has_changed().unwrap_or(false)
     }
 }
 

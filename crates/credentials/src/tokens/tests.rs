@@ -515,3 +515,84 @@ async fn random_life(seed: u64) {
         assert!(in_a_minute <= 45, "seed {seed}: {in_a_minute} logins in a minute");
     }
 }
+
+/// Issues `token-1`, `token-2` and so on, each for an hour.
+fn issuing(latency: Duration) -> Endpoint {
+    Endpoint::new(latency, |number| grant(number, 3598))
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_credentials_are_used_at_once_and_nobody_waits_for_it() {
+    let (old, new) = (issuing(10 * MS), Endpoint::new(500 * MS, |_| grant(7, 3598)));
+    let tokens = start(&old);
+    assert_eq!(tokens.current(within(S)).await.unwrap().authorization, "Bearer token-1");
+
+    tokens.exchange(new.clone(), true);
+    let meanwhile = tokens.current(within(Duration::ZERO)).await.unwrap();
+    sleep(501 * MS).await;
+    let then = tokens.current(within(Duration::ZERO)).await.unwrap();
+
+    assert_eq!(
+        (meanwhile.authorization, meanwhile.generation),
+        ("Bearer token-1".try_into().unwrap(), 1)
+    );
+    assert_eq!((then.authorization, then.generation), ("Bearer token-7".try_into().unwrap(), 2));
+    sleep(600 * S).await;
+    assert_eq!((old.calls().len(), new.calls().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_new_credentials_do_no_harm_while_the_token_at_hand_lives() {
+    let tokens = start(&issuing(10 * MS));
+    let first = tokens.current(within(S)).await.unwrap();
+
+    tokens.exchange(Endpoint::new(10 * MS, |_| Err(FetchError::Refused)), true);
+    sleep(1800 * S).await;
+
+    assert!(tokens.is_ready());
+    assert!(matches!(tokens.trouble(), Some(FetchError::Refused)));
+    assert_eq!(tokens.current(within(S)).await.unwrap().generation, first.generation);
+    sleep(1800 * S).await;
+    assert!(tokens.current(within(S)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_way_with_the_same_credentials_keeps_the_token() {
+    let (old, new) = (issuing(10 * MS), issuing(10 * MS));
+    let tokens = start(&old);
+    let first = tokens.current(within(S)).await.unwrap();
+
+    tokens.exchange(new.clone(), false);
+    sleep(60 * S).await;
+    assert_eq!(tokens.current(within(S)).await.unwrap().generation, first.generation);
+    assert_eq!(new.calls().len(), 0);
+    sleep(3600 * S).await;
+
+    assert_eq!((old.calls().len(), new.calls().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn corrected_credentials_end_the_trouble_at_once() {
+    let tokens = start(&Endpoint::new(10 * MS, |_| Err(FetchError::Refused)));
+    sleep(600 * S).await;
+    assert!(tokens.trouble().is_some());
+
+    tokens.exchange(issuing(10 * MS), true);
+    let token = tokens.current(within(S)).await.unwrap();
+
+    assert_eq!(token.authorization, "Bearer token-1");
+    assert!(tokens.trouble().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_under_way_with_old_credentials_is_given_up() {
+    let tokens = start(&Endpoint::new(20 * S, |_| grant(1, 3598)));
+    sleep(S).await;
+
+    tokens.exchange(Endpoint::new(10 * MS, |_| grant(7, 3598)), true);
+    let token = tokens.current(within(S)).await.unwrap();
+    sleep(60 * S).await;
+
+    assert_eq!(token.authorization, "Bearer token-7");
+    assert_eq!(tokens.current(within(S)).await.unwrap().authorization, "Bearer token-7");
+}
