@@ -92,6 +92,8 @@ pub struct Tenant {
     pub entities: Vec<Arc<str>>,
     /// How many requests it allows at the same time.
     pub concurrency: Concurrency,
+    /// How many calls it allows in a window of time.
+    pub rate: Rate,
     /// How many requests may wait for it.
     pub queue: Queue,
     /// How often a call is tried.
@@ -126,11 +128,50 @@ pub enum Credentials {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Concurrency {
-    /// The ceiling of each limit type, by Zuora's own name for it: `Default`,
-    /// `High-volume transactions` and `Object Query`, always these three.
-    pub limits: BTreeMap<Arc<str>, NonZeroU32>,
+    /// The limit of each limit type, by Zuora's own name for it: `Default`, `High-volume
+    /// transactions` and `Object Query` always, and those that the file names besides. No two
+    /// names differ in case only.
+    pub limits: BTreeMap<Arc<str>, Limit>,
     /// Permits left to others in each pool. Less than every limit.
     pub headroom: u32,
+    /// What a refusal does to everybody else.
+    pub on_refusal: OnRefusal,
+    /// The longest that a refused call rests. `None`: as long as Zuora says.
+    pub retry_after_cap: Option<Duration>,
+}
+
+/// The limit of one limit type.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limit {
+    /// How many requests may be at Zuora at the same time.
+    pub limit: NonZeroU32,
+    /// Whether requests wait for it; if not, they are only counted.
+    pub enforce: bool,
+}
+
+/// What a refusal for concurrency does to the calls that were not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// The pool shrinks to what fitted.
+    Shrink,
+    /// The whole pool pauses for as long as Zuora says.
+    Freeze,
+}
+
+/// How many calls the tenant allows in a window of time. `None`: there is no such window. A longer
+/// window allows at least as many as a shorter one.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Rate {
+    /// In any minute.
+    pub per_minute: Option<NonZeroU32>,
+    /// In any hour.
+    pub per_hour: Option<NonZeroU32>,
+    /// In any day.
+    pub per_day: Option<NonZeroU32>,
+    /// Whether calls wait for it; if not, they are only counted.
+    pub enforce: bool,
 }
 
 /// The bounds of a pool's queue.
@@ -209,6 +250,20 @@ pub struct App {
     pub client_id: String,
     /// What its secret is compared with.
     pub secret: AppSecret,
+    /// Who goes first when several apps wait.
+    pub priority: Priority,
+    /// Its share of each pool, in proportion to others.
+    pub weight: NonZeroU32,
+    /// Permits of each pool that it has whenever it asks. At most `max_in_flight`, and zero for a
+    /// scavenger. Those of a tenant's apps fit into what `headroom` leaves of `Default`.
+    pub reserve: u32,
+    /// The most requests at Zuora at the same time, over all pools.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// How many calls it may make in a second, over all pools.
+    pub rate: Option<AppRate>,
+    /// The header field in which it says for whom it calls, in lower case: a field name, and none
+    /// that speaks of a connection, holds a credential or means something to Zuora.
+    pub fairness_key: Option<Arc<str>>,
     /// How long its requests may wait, if not as long as the tenant's queue says.
     pub queue_timeout: Option<Duration>,
     /// What it may call, unless `deny` says otherwise. Empty if the file does
@@ -216,6 +271,31 @@ pub struct App {
     pub allow: Vec<Pattern>,
     /// What it may not call.
     pub deny: Vec<Pattern>,
+}
+
+/// Who goes first when several apps wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Interactive,
+    /// What nothing else is said of.
+    Standard,
+    /// Work that may take its time.
+    Batch,
+    /// Only what nobody else wants.
+    Scavenger,
+}
+
+/// How many calls an app may make in a second.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AppRate {
+    /// In the long run.
+    pub per_second: NonZeroU32,
+    /// At once, after a quiet time.
+    pub burst: NonZeroU32,
+    /// Whether calls wait for it; if not, they are only counted.
+    pub enforce: bool,
 }
 
 /// An app's secret, as far as the file tells it. `Debug` shows neither.

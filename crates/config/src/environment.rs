@@ -1,19 +1,28 @@
 //! Values that the file leaves to its surroundings: `${NAME}` and `${file:/path}`.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env::VarError;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Where `${NAME}` is looked up.
+/// Where `${NAME}` and `${file:…}` are looked up.
 pub trait Environment {
     /// The value of the variable `name`.
     ///
     /// # Errors
     /// The variable is not set, or is not Unicode.
     fn variable(&self, name: &str) -> Result<String, VarError>;
+
+    /// The text of the file `path` without its last line break.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    fn file(&self, path: &Path) -> Result<String, String> {
+        read_file(path)
+    }
 }
 
 /// The environment of this process.
@@ -24,6 +33,29 @@ impl Environment for ProcessEnvironment {
     #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
     fn variable(&self, name: &str) -> Result<String, VarError> {
         std::env::var(name)
+    }
+}
+
+/// The environment of this process, noting which files were read.
+#[derive(Debug, Default)]
+pub(crate) struct Noting {
+    files: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl Noting {
+    pub(crate) fn files(self) -> BTreeSet<PathBuf> {
+        self.files.into_inner()
+    }
+}
+
+impl Environment for Noting {
+    fn variable(&self, name: &str) -> Result<String, VarError> {
+        ProcessEnvironment.variable(name)
+    }
+
+    fn file(&self, path: &Path) -> Result<String, String> {
+        self.files.borrow_mut().insert(path.to_owned());
+        read_file(path)
     }
 }
 
@@ -83,7 +115,8 @@ fn look_up(
     directory: &Path,
 ) -> Result<String, String> {
     if let Some(path) = reference.strip_prefix("file:") {
-        return read_file(&directory.join(path))
+        return environment
+            .file(&directory.join(path))
             .map_err(|why| format!("the file of `${{{reference}}}` cannot be read: {why}"));
     }
     let starts_well = reference.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

@@ -6,14 +6,21 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::{Value as Json, json};
 use zuora::Pattern;
 
-use crate::reading::{At, Named, Optional, Required, section};
+use crate::reading::{At, Field, Named, Optional, Reading, Required, Section, section};
 use crate::scalar::{
-    AppName, Bytes, ClientId, Count, Digest, Directory, LimitType, ReadableFile, SigningKey,
-    TenantName, Text, Uuid, Whole,
+    AppName, Bytes, ClientId, Count, Digest, Directory, FieldName, LimitType, ReadableFile,
+    SigningKey, TenantName, Text, Uuid, Whole,
 };
-use crate::{BaseUrl, InvalidTrackId, LogFormat, LogLevel, Secret, ValidTrackId};
+use crate::yaml::{Kind, Node};
+use crate::{
+    BaseUrl, InvalidTrackId, LogFormat, LogLevel, OnRefusal, Priority, Secret, ValidTrackId,
+};
+
+/// The most calls that a rate may name, in whatever time.
+type Calls = Count<1_000_000_000>;
 
 section! {
     /// Configuration of zuora-gateway. Any value may be `${NAME}`, an environment variable, or
@@ -88,6 +95,8 @@ section! {
         entities: Optional<At<Vec<At<Uuid>>>>,
         /// How many requests Zuora allows at the same time.
         concurrency: Concurrency,
+        /// How many calls Zuora allows in a window of time, all apps and pools together.
+        rate: Rate,
         /// How many requests may wait for a permit, in each pool.
         queue: Queue,
         /// How often a call is tried.
@@ -120,11 +129,66 @@ section! {
 section! {
     /// How many requests Zuora allows at the same time.
     Concurrency {
-        /// The limit of each limit type, by Zuora's own name for it; there are no others. Those
-        /// left out are `Default: 40`, `High-volume transactions: 200` and `Object Query: 80`.
-        limits: Optional<Named<LimitType, At<Count<10_000>>>>,
+        /// The limit of each limit type, by Zuora's own name for it. Those left out are
+        /// `Default: 40`, `High-volume transactions: 200` and `Object Query: 80`; others are
+        /// learnt when Zuora names them.
+        limits: Optional<Named<LimitType, LimitOrAlone>>,
         /// Permits left to others, people in the UI included, in each pool. Less than every limit.
         headroom: At<Whole<0, 9_999>> = 2,
+        /// What a refusal for concurrency does to the calls that were not refused: `shrink` the
+        /// pool to what fitted, or `freeze` it for as long as Zuora's `Retry-After` says.
+        on_refusal: At<OnRefusal> = "shrink",
+        /// The longest that a call refused for concurrency rests before it is sent again. When
+        /// left out, as long as Zuora's `Retry-After` says, in practice 120s.
+        retry_after_cap: Optional<At<Duration>>,
+    }
+}
+
+section! {
+    /// The limit of one limit type.
+    Limit {
+        /// How many requests Zuora allows at the same time. When left out, as by default.
+        limit: Optional<At<Count<10_000>>>,
+        /// Whether requests wait for it. With `false` they are only counted.
+        enforce: At<bool> = true,
+    }
+}
+
+/// A limit, or its figure alone: `40` for `{limit: 40}`.
+#[derive(Debug)]
+pub(crate) struct LimitOrAlone(pub(crate) Limit);
+
+impl Field for LimitOrAlone {
+    fn read(node: &Node, reading: &mut Reading<'_>) -> Option<Self> {
+        match node.kind {
+            Kind::Mapping(_) => <Limit as Field>::read(node, reading).map(Self),
+            Kind::Scalar(_) => Some(Self(Limit::members(node, &[("limit", node)], reading))),
+            Kind::Null | Kind::List(_) => {
+                let message = format!("expected a limit such as `40`, found {}", node.describe());
+                reading.tell(node.place, &node.path, message);
+                None
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        let alone = <At<Count<10_000>> as Field>::schema();
+        json!({"anyOf": [alone, <Limit as Section>::schema()]})
+    }
+}
+
+section! {
+    /// How many calls Zuora allows in a window of time, all apps and pools together. They are
+    /// paced: no window sees more, wherever it begins, and none is used up at its beginning.
+    Rate {
+        /// In any minute; `null` for no such window.
+        per_minute: At<Option<Calls>> = 50000,
+        /// In any hour; `null` for no such window.
+        per_hour: At<Option<Calls>> = 2250000,
+        /// In any day; `null` for no such window.
+        per_day: At<Option<Calls>> = 27000000,
+        /// Whether calls wait for it. With `false` they are only counted.
+        enforce: At<bool> = true,
     }
 }
 
@@ -181,6 +245,22 @@ section! {
         secret: Optional<At<Secret>>,
         /// The SHA-256 of its secret, as 64 hexadecimal digits.
         secret_sha256: Optional<At<Digest>>,
+        /// Who goes first when several apps wait: `interactive`, `standard` or `batch`. A head
+        /// start, not a larger share. `scavenger` has only what nobody else wants.
+        priority: At<Priority> = "standard",
+        /// Its share of each pool, in proportion to the other apps that want more than they get.
+        weight: At<Count<1_000>> = 1,
+        /// Permits of each pool that it has whenever it asks for them; while it does not, others
+        /// do. Those of all apps of a tenant must fit into its limit `Default`, less `headroom`.
+        reserve: At<Whole<0, 9_999>> = 0,
+        /// The most requests that it may have at Zuora at the same time, over all pools.
+        max_in_flight: Optional<At<Count<1_000_000>>>,
+        /// How many calls it may make in a second, over all pools. When left out, as many as the
+        /// tenant may.
+        rate: Optional<AppRate>,
+        /// The header field in which it says for whom it calls. Its users then share its turns
+        /// alike. The field is not sent to Zuora.
+        fairness_key: Optional<At<FieldName>>,
         /// How long its requests may wait. When left out, as the tenant's queue says.
         queue_timeout: Optional<At<Duration>>,
         /// The calls it may make, such as `GET /v1/accounts/**`. The method may be `*`; in the
@@ -189,6 +269,18 @@ section! {
         allow: Optional<At<Vec<At<Pattern>>>>,
         /// The calls it may not make, also if `allow` names them.
         deny: Optional<At<Vec<At<Pattern>>>>,
+    }
+}
+
+section! {
+    /// How many calls an app may make in a second.
+    AppRate {
+        /// In the long run.
+        per_second: Required<At<Count<1_000_000>>>,
+        /// At once, after a quiet time. When left out, as many as `per_second`.
+        burst: Optional<At<Count<1_000_000>>>,
+        /// Whether calls wait for it. With `false` they are only counted.
+        enforce: At<bool> = true,
     }
 }
 

@@ -24,11 +24,12 @@ mod secret;
 mod yaml;
 
 pub use config::{
-    Admin, App, AppSecret, BaseUrl, Concurrency, Config, Credentials, InvalidTrackId, Listen, Log,
-    LogFormat, LogLevel, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy, ValidTrackId,
+    Admin, App, AppRate, AppSecret, BaseUrl, Concurrency, Config, Credentials, InvalidTrackId,
+    Limit, Listen, Log, LogFormat, LogLevel, OnRefusal, Priority, Queue, Rate, Retry, Tenant,
+    Timeouts, Tls, TrackIdPolicy, ValidTrackId,
 };
 pub use environment::{Environment, ProcessEnvironment};
-pub use load::{load, parse};
+pub use load::{Loaded, load, load_with_files, parse};
 pub use problem::{Place, Problem, Problems};
 pub use schema::schema;
 pub use secret::Secret;

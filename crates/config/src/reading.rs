@@ -45,9 +45,26 @@ pub(crate) trait Member: Sized {
 pub(crate) struct Slot<'n> {
     pub(crate) section: &'n Node,
     pub(crate) key: &'static str,
-    /// What was written under the key; `null` counts as nothing.
+    /// What stands under the key, be it nothing.
     pub(crate) node: Option<&'n Node>,
     pub(crate) default: Option<&'static str>,
+}
+
+impl<'n> Slot<'n> {
+    /// What was written under the key; `null` counts as nothing.
+    fn written(&self) -> Option<&'n Node> {
+        self.node.filter(|node| !node.is_null())
+    }
+
+    /// What holds when nothing was written.
+    fn default<T: Scalar>(&self, reading: &Reading<'_>) -> At<T> {
+        let default = self.default.unwrap_or_default();
+        let value = T::read(default, reading.directory).unwrap_or_else(|why| {
+            unreachable!("the default `{default}` of `{}` can be read: {why}", self.key)
+        });
+        let Node { place, path, .. } = self.section.absent(self.key);
+        At { place, path, value }
+    }
 }
 
 /// A group of keys. Made by [`section!`], which lists them.
@@ -271,7 +288,7 @@ impl<T: Section> Field for T {
 /// A section that is left out has all its defaults.
 impl<T: Section> Member for T {
     fn take(slot: Slot<'_>, reading: &mut Reading<'_>) -> Self {
-        slot.node
+        slot.written()
             .and_then(|node| Self::read(node, reading))
             .unwrap_or_else(|| Self::members(&slot.section.absent(slot.key), &[], reading))
     }
@@ -284,15 +301,8 @@ impl<T: Section> Member for T {
 /// A value with a default.
 impl<T: Scalar> Member for At<T> {
     fn take(slot: Slot<'_>, reading: &mut Reading<'_>) -> Self {
-        let written = slot.node.and_then(|node| Self::read(node, reading));
-        written.unwrap_or_else(|| {
-            let default = slot.default.unwrap_or_default();
-            let value = T::read(default, reading.directory).unwrap_or_else(|why| {
-                unreachable!("the default `{default}` of `{}` can be read: {why}", slot.key)
-            });
-            let Node { place, path, .. } = slot.section.absent(slot.key);
-            Self { place, path, value }
-        })
+        let written = slot.written().and_then(|node| Self::read(node, reading));
+        written.unwrap_or_else(|| slot.default(reading))
     }
 
     fn schema() -> Json {
@@ -300,15 +310,31 @@ impl<T: Scalar> Member for At<T> {
     }
 }
 
+/// A value with a default, which `null` takes away.
+impl<T: Scalar> Member for At<Option<T>> {
+    fn take(slot: Slot<'_>, reading: &mut Reading<'_>) -> Self {
+        if let Some(Node { kind: Kind::Null, place, path, .. }) = slot.node {
+            return Self { place: *place, path: path.clone(), value: None };
+        }
+        let At { place, path, value } = At::<T>::take(slot, reading);
+        Self { place, path, value: Some(value) }
+    }
+
+    fn schema() -> Json {
+        or_null(<At<T> as Field>::schema())
+    }
+}
+
 impl<T: Field> Member for Required<T> {
     const REQUIRED: bool = true;
 
     fn take(slot: Slot<'_>, reading: &mut Reading<'_>) -> Self {
-        if slot.node.is_none() {
+        let written = slot.written();
+        if written.is_none() {
             let Slot { section, key, .. } = slot;
             reading.tell(section.named_at, &section.path, format!("the key `{key}` is missing"));
         }
-        Self(slot.node.and_then(|node| T::read(node, reading)))
+        Self(written.and_then(|node| T::read(node, reading)))
     }
 
     fn schema() -> Json {
@@ -318,13 +344,18 @@ impl<T: Field> Member for Required<T> {
 
 impl<T: Field> Member for Optional<T> {
     fn take(slot: Slot<'_>, reading: &mut Reading<'_>) -> Self {
-        let value = slot.node.and_then(|node| T::read(node, reading));
-        Self { written: slot.node.is_some(), value }
+        let written = slot.written();
+        let value = written.and_then(|node| T::read(node, reading));
+        Self { written: written.is_some(), value }
     }
 
     fn schema() -> Json {
-        json!({"anyOf": [T::schema(), {"type": "null"}]})
+        or_null(T::schema())
     }
+}
+
+fn or_null(schema: Json) -> Json {
+    json!({"anyOf": [schema, {"type": "null"}]})
 }
 
 /// Tells the keys of a section that do not exist.
@@ -374,10 +405,7 @@ macro_rules! section {
                 let slot = |key, default| $crate::reading::Slot {
                     section: node,
                     key,
-                    node: entries
-                        .iter()
-                        .find(|(name, node)| *name == key && !node.is_null())
-                        .map(|&(_, node)| node),
+                    node: entries.iter().find(|(name, _)| *name == key).map(|&(_, node)| node),
                     default,
                 };
                 Self {

@@ -4,18 +4,23 @@
 //! A part that is `None` was told already. Every part is looked at before the
 //! first `?`, so that nothing stays untold.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod sharing;
+
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
 use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
-use crate::scalar::{Count, KNOWN_LIMITS, Text, Uuid};
+use crate::scalar::{Count, Text, Uuid};
 use crate::{
-    Admin, App, AppSecret, Concurrency, Config, Credentials, Listen, Log, Queue, Retry, Tenant,
-    Timeouts, Tls, TrackIdPolicy, file,
+    Admin, App, AppSecret, Config, Credentials, Listen, Log, Queue, Retry, Tenant, Timeouts, Tls,
+    TrackIdPolicy, file,
+};
+use sharing::{
+    app_rate, concurrency, rate, tell_reserve_that_cannot_be, tell_reserves_beyond_the_limit,
 };
 
 /// The configuration that `file` means, which counts only if nothing was told
@@ -23,6 +28,7 @@ use crate::{
 pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Config> {
     tell_one_address(&file.listen, &file.admin, reading);
     tell_anonymous_from_afar(&file, reading);
+    tell_reserves_beyond_the_limit(&file, reading);
     if file.state_dir.value.0.exists() && !file.state_dir.value.0.is_dir() {
         reading.tell_at(&file.state_dir, "there is a file of this name, not a directory");
     }
@@ -93,6 +99,7 @@ fn all_tenants(
 fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> Option<Tenant> {
     let entities = entities(file.entities, reading);
     let concurrency = concurrency(file.concurrency, reading);
+    let rate = rate(&file.rate, reading);
     if file.retry.replay_buffer.value.0 > file.queue.max_bytes.value.0 {
         let message = "`retry.replay_buffer` must be at most `queue.max_bytes`";
         reading.tell_at(&later(&file.retry.replay_buffer, &file.queue.max_bytes), message);
@@ -108,6 +115,7 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
         },
         entities,
         concurrency,
+        rate,
         queue: Queue {
             max_requests: size(file.queue.max_requests.value),
             max_bytes: file.queue.max_bytes.value.0,
@@ -144,32 +152,6 @@ fn entities(file: Optional<At<Vec<At<Uuid>>>>, reading: &mut Reading<'_>) -> Vec
     entities
 }
 
-fn concurrency(file: file::Concurrency, reading: &mut Reading<'_>) -> Concurrency {
-    let known = KNOWN_LIMITS.map(|(name, limit)| (Arc::from(name), limit));
-    let mut limits: BTreeMap<Arc<str>, NonZeroU32> = known.into();
-    let mut places = HashMap::<Arc<str>, _>::new();
-    let written = file.limits.value.map(|limits| limits.entries).unwrap_or_default();
-    for Entry { name, value } in written {
-        // Unknown names were told already.
-        if let (Some(limit), Some(known)) = (value, limits.get_mut(&*name.value)) {
-            *known = limit.value.0;
-            places.insert(name.value.into(), limit);
-        }
-    }
-    let headroom = file.headroom.value.0;
-    for (name, limit) in limits.iter().filter(|(_, limit)| limit.get() <= headroom) {
-        let message = format!(
-            "`headroom` must leave at least 1 of every limit, but it is {headroom}, and the limit \
-             of `{name}` is {limit}"
-        );
-        match places.get(name) {
-            Some(limit) => reading.tell_at(&later(&file.headroom, limit), message),
-            None => reading.tell_at(&file.headroom, message),
-        }
-    }
-    Concurrency { limits, headroom }
-}
-
 fn all_apps(
     apps: Named<crate::scalar::AppName, file::App>,
     tenants: Option<&All<Tenant>>,
@@ -198,6 +180,7 @@ fn app(
         (true, true) => reading.tell_at(name, "write `secret` or `secret_sha256`, not both"),
         _ => {}
     }
+    tell_reserve_that_cannot_be(&file, reading);
     let tenant = file.tenant.0.zip(tenants);
     let tenant = tenant.and_then(|(name, all)| find(&name, "tenant", &all.names, reading));
     let allow = match file.allow.value {
@@ -217,6 +200,15 @@ fn app(
         tenant: tenant?,
         client_id: file.client_id.0?.value.0,
         secret: secret?,
+        priority: file.priority.value,
+        weight: file.weight.value.0,
+        reserve: file.reserve.value.0,
+        max_in_flight: file.max_in_flight.value.map(|at| at.value.0),
+        rate: match file.rate.value {
+            Some(rate) => Some(app_rate(rate)?),
+            None => None,
+        },
+        fairness_key: file.fairness_key.value.map(|at| at.value.0.as_str().into()),
         queue_timeout: file.queue_timeout.value.map(|at| at.value),
         allow,
         deny: file.deny.value.map(values).unwrap_or_default(),

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use crate::environment::open_file;
-use crate::{InvalidTrackId, LogFormat, LogLevel, Secret, ValidTrackId};
+use crate::{InvalidTrackId, LogFormat, LogLevel, OnRefusal, Priority, Secret, ValidTrackId};
 
 pub(crate) use amounts::{Bytes, Count, Whole};
-pub(crate) use names::{AppName, KNOWN_LIMITS, LimitType, TenantName};
+pub(crate) use names::{AppName, FieldName, KNOWN_LIMITS, LimitType, TenantName};
 
 /// A value that is written as one piece of text.
 pub(crate) trait Scalar: Sized {
@@ -95,6 +95,20 @@ impl Choice for InvalidTrackId {
         &[("reject", Self::Reject), ("replace", Self::Replace)];
 }
 
+impl Choice for OnRefusal {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("shrink", Self::Shrink), ("freeze", Self::Freeze)];
+}
+
+impl Choice for Priority {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("interactive", Self::Interactive),
+        ("standard", Self::Standard),
+        ("batch", Self::Batch),
+        ("scavenger", Self::Scavenger),
+    ];
+}
+
 impl<C: Choice> Scalar for C {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
         let word = C::WORDS.iter().find(|(word, _)| *word == text);
@@ -108,6 +122,20 @@ impl<C: Choice> Scalar for C {
 
     fn schema() -> Json {
         json!({"enum": C::WORDS.iter().map(|(word, _)| *word).collect::<Vec<_>>()})
+    }
+}
+
+impl Scalar for bool {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        text.parse().map_err(|_| String::new())
+    }
+
+    fn expected() -> String {
+        "`true` or `false`".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "boolean"})
     }
 }
 

@@ -4,6 +4,7 @@ mod example;
 mod mistakes;
 mod refused;
 mod schema;
+mod sharing;
 mod syntax;
 mod values;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use admission::{
-    Admission, AppSettings, OnRefusal, PoolSettings, QueueBounds, RateLimits, Settings, Start,
+    Admission, AppRate, AppSettings, OnRefusal, PoolSettings, Priority, QueueBounds, RateLimits,
+    Settings, Start,
 };
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AppCredential, Apps, SecretDigest, SigningKey, Tokens};
@@ -111,23 +112,54 @@ fn tenant(
 
 fn admission_settings(config: &Config, tenant: usize) -> Settings {
     let settings = &config.tenants[tenant];
+    let concurrency = &settings.concurrency;
+    let on_refusal = match concurrency.on_refusal {
+        config::OnRefusal::Shrink => OnRefusal::Shrink,
+        config::OnRefusal::Freeze => OnRefusal::Freeze,
+    };
     let pools = each_entity(settings).flat_map(|entity| {
-        settings.concurrency.limits.iter().map(move |(name, ceiling)| PoolSettings {
+        concurrency.limits.iter().map(move |(name, limit)| PoolSettings {
             name: Arc::clone(name),
             entity: entity.clone(),
-            ceiling: *ceiling,
-            headroom: settings.concurrency.headroom,
-            enforce: true,
-            on_refusal: OnRefusal::Shrink,
-            retry_after_cap: None,
+            ceiling: limit.limit,
+            headroom: concurrency.headroom,
+            enforce: limit.enforce,
+            on_refusal,
+            retry_after_cap: concurrency.retry_after_cap,
         })
     });
     let queue = QueueBounds {
         max_requests: settings.queue.max_requests.get(),
         max_bytes: settings.queue.max_bytes,
     };
-    let apps = apps_of(config, tenant).map(AppSettings::named);
-    Settings { pools: pools.collect(), apps: apps.collect(), queue, rate: RateLimits::NONE }
+    let rate = RateLimits {
+        per_minute: settings.rate.per_minute,
+        per_hour: settings.rate.per_hour,
+        per_day: settings.rate.per_day,
+        enforce: settings.rate.enforce,
+    };
+    let apps = config.apps.iter().filter(|app| app.tenant == tenant).map(app_settings);
+    Settings { pools: pools.collect(), apps: apps.collect(), queue, rate }
+}
+
+fn app_settings(settings: &config::App) -> AppSettings {
+    AppSettings {
+        name: Arc::clone(&settings.name),
+        weight: settings.weight,
+        reserve: settings.reserve,
+        max_in_flight: settings.max_in_flight,
+        priority: match settings.priority {
+            config::Priority::Interactive => Priority::Interactive,
+            config::Priority::Standard => Priority::Standard,
+            config::Priority::Batch => Priority::Batch,
+            config::Priority::Scavenger => Priority::Scavenger,
+        },
+        rate: settings.rate.map(|rate| AppRate {
+            per_second: rate.per_second,
+            burst: rate.burst,
+            enforce: rate.enforce,
+        }),
+    }
 }
 
 /// The entities of a tenant; one without an id if it has only one.
@@ -147,10 +179,6 @@ fn entities(settings: &config::Tenant, admission: &Admission) -> Vec<Entity> {
             Entity { id, pools, learnt: Arc::default() }
         })
         .collect()
-}
-
-fn apps_of(config: &Config, tenant: usize) -> impl Iterator<Item = Arc<str>> {
-    config.apps.iter().filter(move |app| app.tenant == tenant).map(|app| Arc::clone(&app.name))
 }
 
 fn app(config: &Config, settings: &config::App, tenants: &[Arc<Tenant>], metrics: &Metrics) -> App {
@@ -190,4 +218,115 @@ fn track_ids(policy: config::TrackIdPolicy) -> TrackIdPolicy {
         config::ValidTrackId::Replace => ValidTrackId::Replace,
     };
     TrackIdPolicy { valid, replace_invalid: policy.invalid == InvalidTrackId::Replace }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// What admission is told of a file with these keys of the tenant and of the app.
+    fn settings(tenant: &str, app: &str) -> Settings {
+        let text = format!(
+            "tenants:
+  production:
+    base_url: https://rest.zuora.com
+    credentials: {{oauth: {{client_id: id, client_secret: secret}}}}
+{tenant}
+  sandbox:
+    base_url: https://rest.test.zuora.com
+    credentials: {{oauth: {{client_id: id, client_secret: secret}}}}
+apps:
+  job: {{tenant: sandbox, client_id: 0c8ad1a2-3a3b-4f0e-8f5e-5f0f6f1b2c3d, secret: other}}
+  storefront:
+    tenant: production
+    client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11
+    secret: secret
+{app}
+"
+        );
+        let config = config::parse(&text, Path::new("F"), &config::ProcessEnvironment);
+        admission_settings(&config.unwrap(), 0)
+    }
+
+    #[test]
+    fn what_is_left_out_is_plain_and_enforced() {
+        let Settings { pools, apps, rate, .. } = settings("", "");
+
+        let shown: Vec<_> = pools.iter().map(|pool| (&*pool.name, pool.ceiling.get())).collect();
+        assert_eq!(
+            shown,
+            [("Default", 40), ("High-volume transactions", 200), ("Object Query", 80)]
+        );
+        for pool in &pools {
+            assert_eq!((pool.entity.as_deref(), pool.headroom, pool.enforce), (None, 2, true));
+            assert_eq!((pool.on_refusal, pool.retry_after_cap), (OnRefusal::Shrink, None));
+        }
+        let plain = AppSettings::named("storefront");
+        assert_eq!(format!("{apps:?}"), format!("{:?}", [plain]));
+        let windows = [rate.per_minute, rate.per_hour, rate.per_day].map(|it| it.unwrap().get());
+        assert_eq!((windows, rate.enforce), ([50_000, 2_250_000, 27_000_000], true));
+    }
+
+    #[test]
+    fn what_is_written_arrives() {
+        let Settings { pools, apps, queue, rate } = settings(
+            "    entities: [6f1f2c52-7d0c-4b57-9d4c-000000000001, 6f1f2c52-7d0c-4b57-9d4c-000000000002]
+    concurrency:
+      limits: {Object Query: {limit: 9, enforce: false}, Billing Engine: 10}
+      headroom: 3
+      on_refusal: freeze
+      retry_after_cap: 2s
+    rate: {per_minute: 2500, per_hour: null, per_day: 10000, enforce: false}
+    queue: {max_requests: 7, max_bytes: 2MiB}",
+            "    priority: interactive
+    weight: 4
+    reserve: 5
+    max_in_flight: 6
+    rate: {per_second: 50, burst: 100, enforce: false}",
+        );
+
+        let of_entity = |entity: &str| -> Vec<_> {
+            let pools = pools.iter().filter(|pool| pool.entity.as_deref() == Some(entity));
+            pools.map(|pool| (&*pool.name, pool.ceiling.get(), pool.enforce)).collect()
+        };
+        let expected = [
+            ("Billing Engine", 10, true),
+            ("Default", 40, true),
+            ("High-volume transactions", 200, true),
+            ("Object Query", 9, false),
+        ];
+        assert_eq!(of_entity("6f1f2c52-7d0c-4b57-9d4c-000000000001"), expected);
+        assert_eq!(of_entity("6f1f2c52-7d0c-4b57-9d4c-000000000002"), expected);
+        for pool in &pools {
+            let cap = Some(std::time::Duration::from_secs(2));
+            assert_eq!((pool.headroom, pool.on_refusal), (3, OnRefusal::Freeze));
+            assert_eq!(pool.retry_after_cap, cap);
+        }
+        let [app] = &apps[..] else { panic!("apps of other tenants are theirs: {apps:?}") };
+        assert_eq!((&*app.name, app.weight.get(), app.reserve), ("storefront", 4, 5));
+        assert_eq!(app.max_in_flight.map(|cap| cap.get()), Some(6));
+        assert_eq!(app.priority, Priority::Interactive);
+        let app_rate = app.rate.unwrap();
+        let app_rate = (app_rate.per_second.get(), app_rate.burst.get(), app_rate.enforce);
+        assert_eq!(app_rate, (50, 100, false));
+        let windows = [rate.per_minute, rate.per_hour, rate.per_day];
+        let windows = windows.map(|calls| calls.map(|calls| calls.get()));
+        assert_eq!((windows, rate.enforce), ([Some(2500), None, Some(10_000)], false));
+        assert_eq!((queue.max_requests, queue.max_bytes), (7, 2 << 20));
+    }
+
+    #[test]
+    fn every_priority_is_its_own() {
+        for (word, priority) in [
+            ("interactive", Priority::Interactive),
+            ("standard", Priority::Standard),
+            ("batch", Priority::Batch),
+            ("scavenger", Priority::Scavenger),
+        ] {
+            let settings = settings("", &format!("    priority: {word}"));
+            assert_eq!(settings.apps[0].priority, priority, "{word}");
+        }
+    }
 }

@@ -48,8 +48,14 @@ tenants:
 ",
             state = state_dir.display()
         );
-        if !self.tenant.iter().any(|line| line.starts_with("concurrency")) {
-            text += "    concurrency: {headroom: 0}\n";
+        // The emulated tenant has neither people in the UI nor, unless asked for, windows.
+        for (key, value) in [
+            ("concurrency", "{headroom: 0}"),
+            ("rate", "{per_minute: null, per_hour: null, per_day: null}"),
+        ] {
+            if !self.tenant.iter().any(|line| line.starts_with(key)) {
+                let _ = writeln!(text, "    {key}: {value}");
+            }
         }
         indent(&mut text, 4, &self.tenant);
         let _ = write!(

@@ -39,6 +39,26 @@ async fn check_says_what_a_good_file_means() {
 }
 
 #[tokio::test]
+async fn check_shows_which_limits_are_only_counted_and_which_nothing_is_known_to_use() {
+    let limits = "{Default: {enforce: false}, Defalt: 10}";
+    let tenant = vec![format!("concurrency: {{limits: {limits}}}")];
+    let yaml = Yaml { tenant, ..Yaml::default() };
+    let state = TempDir::new().unwrap();
+    let (_directory, path) = file(&yaml.text("https://rest.zuora.com", state.path()));
+
+    let output = run(&["check", "--config", &path]).await;
+
+    assert_ended(&output, 0);
+    for text in [
+        "Defalt 10, Default 40 (not enforced), High-volume transactions 200, Object Query 80\n",
+        "warning: no operation is known to count against `Defalt`: this limit of tenant `production` holds",
+    ] {
+        assert!(output.out.contains(text), "no `{text}` in\n{}", output.out);
+    }
+    assert_eq!(output.out.matches("warning").count(), 1, "{output:?}");
+}
+
+#[tokio::test]
 async fn check_tells_every_problem_at_once_with_its_place() {
     let (_directory, path) = file(
         r#"listen: {adress: "127.0.0.1:0"}
@@ -158,6 +178,77 @@ async fn explain_says_what_would_happen_to_a_call() {
     let nobody = run(&["explain", "--config", &path, "--app", "nobody", "GET", "/v1"]).await;
     assert_ended(&nobody, 1);
     assert!(nobody.err.contains("no app is called `nobody`; there are `app`"), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn explain_says_what_the_app_may_have() {
+    let text = |yaml: Yaml| yaml.text("https://rest.zuora.com", "state".as_ref());
+    let (_directory, plain) = file(&text(Yaml::default()));
+    let (_directory, shaped) = file(&text(Yaml {
+        tenant: vec![
+            "concurrency: {limits: {Default: {limit: 20, enforce: false}}}".to_owned(),
+            "rate: {per_hour: null, enforce: false}".to_owned(),
+        ],
+        app: vec![
+            "priority: interactive".to_owned(),
+            "weight: 4".to_owned(),
+            "reserve: 5".to_owned(),
+            "max_in_flight: 6".to_owned(),
+            "rate: {per_second: 50, burst: 100}".to_owned(),
+            "fairness_key: X-End-User".to_owned(),
+        ],
+        apps: vec![(
+            "job".to_owned(),
+            "client_id: 0c8ad1a2-3a3b-4f0e-8f5e-5f0f6f1b2c3d, secret: s, priority: scavenger"
+                .to_owned(),
+        )],
+        ..Yaml::default()
+    }));
+    let shared = "50000 a minute, 27000000 a day with all apps together (not enforced)";
+    let own = format!("rate         50 a second, 100 at once; {shared}\n");
+    let shared = format!("rate         {shared}\n");
+    let calls: [(&str, &str, &[&str], &[&str]); 3] = [
+        (
+            &plain,
+            "app",
+            &["share        weight 1 of 1 over all apps, priority standard\n"],
+            &["\ncap ", "\nrate ", "\nusers ", "not enforced"],
+        ),
+        (
+            &shaped,
+            "app",
+            &[
+                "pool         Default: 18 of 20 permits, the rest is headroom (not enforced)\n",
+                "share        5 permits whenever it asks for them, weight 4 of 5 over all apps, priority interactive\n",
+                "cap          at most 6 of the app's calls at once, over all pools\n",
+                &own,
+                "users        share the app's turns alike, told apart by `x-end-user`\n",
+            ],
+            &[],
+        ),
+        (
+            &shaped,
+            "job",
+            &[
+                "share        weight 1 of 5 over all apps, priority scavenger: only what nobody else wants\n",
+                &shared,
+            ],
+            &["\ncap ", "\nusers "],
+        ),
+    ];
+    for (path, app, expected, absent) in calls {
+        let arguments = ["explain", "--config", path, "--app", app, "GET", "/v1/accounts/A1"];
+
+        let output = run(&arguments).await;
+
+        assert_ended(&output, 0);
+        for text in expected {
+            assert!(output.out.contains(text), "no `{text}` in\n{}", output.out);
+        }
+        for text in absent {
+            assert!(!output.out.contains(text), "`{text}` in\n{}", output.out);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,14 @@
-//! Names that the operator gives, as keys of a mapping.
+//! Names that the operator gives, or that others gave.
 
 use std::num::NonZeroU32;
 use std::path::Path;
 
+use http::HeaderName;
 use serde_json::{Value as Json, json};
 
 use super::Scalar;
-use crate::reading::nearest;
 
-/// The limit types that operations have, with what Zuora allows by default
+/// The limit types that operations are known to have, with what Zuora allows by default
 /// (Zuora: rate limits guide).
 pub(crate) const KNOWN_LIMITS: [(&str, NonZeroU32); 3] = [
     (zuora::LimitType::Default.name(), NonZeroU32::new(40).expect("40 is not zero")),
@@ -27,6 +27,10 @@ pub(crate) struct TenantName;
 /// Zuora's name of a limit type.
 #[derive(Debug)]
 pub(crate) struct LimitType;
+
+/// The name of a header field that an app may send for the gateway to read and take away.
+#[derive(Clone, Debug)]
+pub(crate) struct FieldName(pub(crate) HeaderName);
 
 impl Scalar for AppName {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
@@ -71,9 +75,9 @@ impl Scalar for TenantName {
     }
 }
 
+/// Zuora adds limit types, and an answer may name any. So a name is refused only if no answer can.
 impl Scalar for LimitType {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
-        // No operation counts against any other name: the limit would never apply.
         let known = KNOWN_LIMITS.map(|(name, _)| name);
         if known.contains(&text) {
             return Ok(Self);
@@ -81,15 +85,71 @@ impl Scalar for LimitType {
         if let Some(name) = known.into_iter().find(|name| name.eq_ignore_ascii_case(text)) {
             return Err(format!("Zuora writes `{name}`"));
         }
-        Err(nearest(text, known).map(|name| format!("did you mean `{name}`?")).unwrap_or_default())
+        if text.eq_ignore_ascii_case(zuora::LimitType::Unlimited.name()) {
+            return Err("it means that Zuora has no limit".into());
+        }
+        // What a header field can hold, and no more than the gateway would learn of one.
+        let inner = |c: char| c == ' ' || c.is_ascii_graphic();
+        let good = (1..=64).contains(&text.len()) && text.chars().all(inner) && text == text.trim();
+        if good { Ok(Self) } else { Err(String::new()) }
     }
 
     fn expected() -> String {
         let names = KNOWN_LIMITS.map(|(name, _)| format!("`{name}`"));
-        format!("a limit type by Zuora's own name, one of {}", names.join(", "))
+        format!("a limit type by Zuora's own name, such as {}", names.join(", "))
     }
 
     fn schema() -> Json {
-        json!({"enum": KNOWN_LIMITS.map(|(name, _)| name)})
+        let known = KNOWN_LIMITS.map(|(name, _)| name);
+        json!({"anyOf": [{"enum": known}, {"pattern": "^[!-~]([ -~]{0,62}[!-~])?$"}]})
+    }
+}
+
+impl Scalar for FieldName {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        let name = text.parse::<HeaderName>().map_err(|_| String::new())?;
+        match taken(name.as_str()) {
+            None => Ok(Self(name)),
+            Some(why) => Err(why.into()),
+        }
+    }
+
+    fn expected() -> String {
+        "a header field of your own such as `X-End-User`".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"})
+    }
+}
+
+/// Why a field cannot say for whom a call is.
+fn taken(name: &str) -> Option<&'static str> {
+    const HOP_BY_HOP: &[&str] = &[
+        "connection",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "max-forwards",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    const CREDENTIALS: &[&str] =
+        &["apiaccesskeyid", "apisecretaccesskey", "authorization", "cookie", "signature", "token"];
+    const MEANT_FOR_OTHERS: &[&str] =
+        &["entityid", "entityname", "host", "idempotency-key", "prefer", "soapaction", "via"];
+    const FAMILIES_FOR_OTHERS: &[&str] = &["accept", "content-", "zuora-", "x-zuora-"];
+    if HOP_BY_HOP.contains(&name) || name.starts_with("proxy-") {
+        Some("this one speaks of a single connection, and ends with it")
+    } else if CREDENTIALS.contains(&name) {
+        Some("this one holds a credential")
+    } else if MEANT_FOR_OTHERS.contains(&name)
+        || FAMILIES_FOR_OTHERS.iter().any(|family| name.starts_with(family))
+    {
+        Some("this one has another meaning, and Zuora would not get it")
+    } else {
+        None
     }
 }

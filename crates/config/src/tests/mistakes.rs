@@ -56,7 +56,7 @@ fn unknown_keys_are_all_told_with_the_nearest_known_one() {
             "6:13: tenants.production.queue: unknown key `time_out`, did you mean `timeout`?",
             "6:28: tenants.production.queue: unknown key `bogus`, known here: `max_requests`, `max_bytes`, `timeout`",
             "7:5: tenants.production: unknown key `concurency`, did you mean `concurrency`?",
-            "8:5: tenants.production: unknown key `Limits`, known here: `base_url`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `queue`, `retry`, `timeouts`, `track_id`",
+            "8:5: tenants.production: unknown key `Limits`, known here: `base_url`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `timeouts`, `track_id`",
             "10:3: apps.storefront: the key `tenant` is missing",
             "11:5: apps.storefront: unknown key `tennant`, did you mean `tenant`?",
         ],
@@ -108,49 +108,6 @@ fn a_replay_buffer_larger_than_the_queue_may_hold() {
         &with_tenant("queue: {max_bytes: 1MiB}\nretry: {replay_buffer: 2MiB}"),
         &[
             "6:28: tenants.production.retry.replay_buffer: `retry.replay_buffer` must be at most `queue.max_bytes`",
-        ],
-    );
-}
-
-#[test]
-fn limits() {
-    check(
-        &with_tenant("concurrency: {limits: {Default: 0, default: 5, Object Query: many}}"),
-        &[
-            "5:37: tenants.production.concurrency.limits.Default: expected a whole number from 1 to 10000, found `0`",
-            "5:40: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `default`: Zuora writes `Default`",
-            r#"5:66: tenants.production.concurrency.limits."Object Query": expected a whole number from 1 to 10000, found `many`"#,
-        ],
-    );
-    check(
-        &with_tenant("concurrency: {headroom: 40}"),
-        &[
-            "5:29: tenants.production.concurrency.headroom: `headroom` must leave at least 1 of every limit, but it is 40, and the limit of `Default` is 40",
-        ],
-    );
-    check(
-        &with_tenant(
-            "concurrency: {limits: {Defalt: 2, High-volume transaction: 9, Charges: 1, Unlimited: 5, \"\": 1}}",
-        ),
-        &[
-            "5:28: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `Defalt`: did you mean `Default`?",
-            "5:39: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `High-volume transaction`: did you mean `High-volume transactions`?",
-            "5:67: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `Charges`",
-            "5:79: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found `Unlimited`",
-            "5:93: tenants.production.concurrency.limits: expected a limit type by Zuora's own name, one of `Default`, `High-volume transactions`, `Object Query`, found empty text",
-        ],
-    );
-    check(
-        &with_tenant("concurrency: {limits: {Default: 2, Object Query: 1}}"),
-        &[
-            "5:37: tenants.production.concurrency.limits.Default: `headroom` must leave at least 1 of every limit, but it is 2, and the limit of `Default` is 2",
-            "5:54: tenants.production.concurrency.limits.\"Object Query\": `headroom` must leave at least 1 of every limit, but it is 2, and the limit of `Object Query` is 1",
-        ],
-    );
-    check(
-        &with_tenant("concurrency: {headroom: -1}"),
-        &[
-            "5:29: tenants.production.concurrency.headroom: expected a whole number from 0 to 9999, found `-1`",
         ],
     );
 }

@@ -33,7 +33,14 @@ fn sections_say_what_must_and_what_may_be_there() {
     let tenant = &schema["properties"]["tenants"]["additionalProperties"];
     let limits = &tenant["properties"]["concurrency"]["properties"]["limits"]["anyOf"][0];
     let names = json!({"enum": ["Default", "High-volume transactions", "Object Query"]});
-    assert_eq!(limits["propertyNames"], names);
+    assert_eq!(limits["propertyNames"]["anyOf"][0], names);
+    let [alone, keys] = &limits["additionalProperties"]["anyOf"].as_array().unwrap()[..] else {
+        panic!("a limit is written in two ways: {limits}")
+    };
+    assert_eq!(alone["anyOf"][0], json!({"type": "integer", "minimum": 1, "maximum": 10_000}));
+    assert_eq!(keys["required"], json!([]));
+    let rate = &app["properties"]["rate"]["anyOf"][0];
+    assert_eq!(rate["required"], json!(["per_second"]));
 }
 
 #[test]
@@ -54,6 +61,24 @@ fn values_say_what_they_may_hold() {
             ],
         })
     );
+    let tenant = &property(&["tenants"])["additionalProperties"];
+    assert_eq!(
+        tenant["properties"]["rate"]["properties"]["per_minute"],
+        json!({
+            "description": "In any minute; `null` for no such window.",
+            "default": 50_000,
+            "anyOf": [
+                {"anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": 1_000_000_000},
+                    {"type": "string", "pattern": r"\$\{"},
+                ]},
+                {"type": "null"},
+            ],
+        })
+    );
+    let enforce = &tenant["properties"]["rate"]["properties"]["enforce"];
+    assert_eq!(enforce["anyOf"][0], json!({"type": "boolean"}));
+    assert_eq!(enforce["default"], json!(true));
     assert_eq!(property(&["log", "format"])["anyOf"][0], json!({"enum": ["json", "text"]}));
     assert_eq!(property(&["listen", "address"])["default"], json!("127.0.0.1:8080"));
 }

@@ -9,6 +9,9 @@ use anyhow::Context;
 use clap::Args;
 use config::Config;
 use http::uri::Scheme;
+use proxy::POOLS;
+
+use super::unless_enforced;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -30,8 +33,9 @@ impl Check {
         }
         let mut text = format!("{}: good\n", self.config.display());
         for tenant in &config.tenants {
-            let limits =
-                tenant.concurrency.limits.iter().map(|(name, limit)| format!("{name} {limit}"));
+            let limits = tenant.concurrency.limits.iter().map(|(name, limit)| {
+                format!("{name} {}{}", limit.limit, unless_enforced(limit.enforce))
+            });
             let limits = limits.collect::<Vec<_>>().join(", ");
             let _ = writeln!(text, "  tenant `{}` at {}: {limits}", tenant.name, tenant.base_url);
         }
@@ -43,11 +47,26 @@ impl Check {
                 tenant.base_url, tenant.name
             );
         }
+        for (tenant, name) in config.tenants.iter().flat_map(unknown_limit_types) {
+            let _ = writeln!(
+                text,
+                "  warning: no operation is known to count against `{name}`: this limit of tenant `{}` holds for what \
+                 Zuora says does",
+                tenant.name
+            );
+        }
         for app in &config.apps {
             let _ = writeln!(text, "  app `{}` calls `{}`", app.name, config.tenant_of(app).name);
         }
         super::say(&text)
     }
+}
+
+/// The limit types that have a limit and no operation: new ones of Zuora's, or mistyped ones.
+fn unknown_limit_types(tenant: &config::Tenant) -> impl Iterator<Item = (&config::Tenant, &str)> {
+    let is_known = |name: &str| POOLS.iter().any(|known| known.name() == name);
+    let names = tenant.concurrency.limits.keys().map(|name| &**name);
+    names.filter(move |name| !is_known(name)).map(move |name| (tenant, name))
 }
 
 /// Whether calls to the tenant leave this machine without encryption.

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Args;
-use config::{App, Config};
+use config::{App, Config, Priority};
 use http::{Method, Uri};
 use zuora::{AsyncForm, IdempotencyKeys, LimitType, METHODS, Target, TrackId};
 
+use super::unless_enforced;
 use crate::wiring;
 
 /// Arguments of `explain`.
@@ -117,27 +118,80 @@ fn sent(
     app: &App,
     operation: Option<&zuora::Operation>,
     path: &str,
-) -> [(&'static str, String); 6] {
+) -> Vec<(&'static str, String)> {
     let tenant = config.tenant_of(app);
-    let limit_type = match operation.map_or(LimitType::Default, |operation| operation.limit_type) {
-        LimitType::Unlimited => LimitType::Default,
-        limited => limited,
-    };
-    let pool = limit_type.name();
-    let limit = tenant.concurrency.limits.get(pool).map_or(0, |limit| limit.get());
-    let usable = limit.saturating_sub(tenant.concurrency.headroom);
+    let mut lines = vec![
+        ("sent to", format!("{}{path}", tenant.base_url)),
+        ("pool", pool(tenant, operation)),
+        ("share", share(config, app)),
+    ];
+    if let Some(cap) = app.max_in_flight {
+        lines.push(("cap", format!("at most {cap} of the app's calls at once, over all pools")));
+    }
+    lines.extend(rate(tenant, app).map(|rate| ("rate", rate)));
+    if let Some(field) = &app.fairness_key {
+        lines.push(("users", format!("share the app's turns alike, told apart by `{field}`")));
+    }
     let timeout = app.queue_timeout.unwrap_or(tenant.queue.timeout);
     let waits = format!(
         "at most {timeout:?} for its turn, then it is answered 429 with a short Retry-After"
     );
-    [
-        ("sent to", format!("{}{path}", tenant.base_url)),
-        ("pool", format!("{pool}: {usable} of {limit} permits, the rest is headroom")),
+    lines.extend([
         ("waits", waits),
         ("idempotency", idempotency(operation)),
         ("async", async_form(operation)),
         ("track id", format!("the app's own, else one like {}", TrackId::mint(&app.name))),
-    ]
+    ]);
+    lines
+}
+
+fn pool(tenant: &config::Tenant, operation: Option<&zuora::Operation>) -> String {
+    let limit_type = match operation.map_or(LimitType::Default, |operation| operation.limit_type) {
+        LimitType::Unlimited => LimitType::Default,
+        limited => limited,
+    };
+    let name = limit_type.name();
+    let limit = tenant.concurrency.limits.get(name);
+    let limit = limit.expect("the configuration has a limit for every type of the table");
+    let usable = limit.limit.get() - tenant.concurrency.headroom;
+    let note = unless_enforced(limit.enforce);
+    format!("{name}: {usable} of {} permits, the rest is headroom{note}", limit.limit)
+}
+
+/// What the app may have of the pool when others want it too.
+fn share(config: &Config, app: &App) -> String {
+    let priority = match app.priority {
+        Priority::Interactive => "interactive",
+        Priority::Standard => "standard",
+        Priority::Batch => "batch",
+        Priority::Scavenger => "scavenger: only what nobody else wants",
+    };
+    let peers = config.apps.iter().filter(|peer| peer.tenant == app.tenant);
+    let weights: u32 = peers.map(|peer| peer.weight.get()).sum();
+    let reserve = match app.reserve {
+        0 => String::new(),
+        reserve => format!("{reserve} permits whenever it asks for them, "),
+    };
+    format!("{reserve}weight {} of {weights} over all apps, priority {priority}", app.weight)
+}
+
+/// How many calls may go in a time; `None` if nothing bounds them.
+fn rate(tenant: &config::Tenant, app: &App) -> Option<String> {
+    let own = app.rate.map(|rate| {
+        let note = unless_enforced(rate.enforce);
+        format!("{} a second, {} at once{note}", rate.per_second, rate.burst)
+    });
+    let rate = &tenant.rate;
+    let windows =
+        [(rate.per_minute, "a minute"), (rate.per_hour, "an hour"), (rate.per_day, "a day")];
+    let windows = windows.map(|(calls, time)| calls.map(|calls| format!("{calls} {time}")));
+    let windows: Vec<_> = windows.into_iter().flatten().collect();
+    let shared = (!windows.is_empty()).then(|| {
+        let note = unless_enforced(rate.enforce);
+        format!("{} with all apps together{note}", windows.join(", "))
+    });
+    let parts: Vec<_> = own.into_iter().chain(shared).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn idempotency(operation: Option<&zuora::Operation>) -> String {

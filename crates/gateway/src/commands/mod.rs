@@ -93,6 +93,11 @@ fn load(path: &Path) -> Option<Config> {
     }
 }
 
+/// What stands behind a limit that is only counted.
+fn unless_enforced(enforce: bool) -> &'static str {
+    if enforce { "" } else { " (not enforced)" }
+}
+
 /// The runtime of a command. `threads` is how many cores it may keep busy.
 fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
     match threads {

@@ -132,6 +132,7 @@ tenants:
     credentials:
       oauth: {{client_id: demo, client_secret: demo}}
     concurrency: {{headroom: 0}}
+    rate: {{per_minute: null, per_hour: null, per_day: null}}
 apps:
 {apps}",
         state.display()
