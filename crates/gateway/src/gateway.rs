@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use admission::Admission;
 use config::Config;
-use proxy::{LONGEST_WORK, Proxy, TlsError};
+use proxy::{Identity, LONGEST_WORK, Proxy, TlsError};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -59,7 +59,9 @@ impl Gateway {
 
         let (listen, observe) = (&config.listen, config.admin.address);
         let places = listen.max_connections.get();
-        let server = proxy::Server::bind(listen.address, tls, places, Arc::clone(&proxy)).await;
+        let identity = tls.map(|config| Arc::new(Identity::new(config)));
+        let server =
+            proxy::Server::bind(listen.address, identity, places, Arc::clone(&proxy)).await;
         let server = server.map_err(at(listen.address))?;
         let admin_server =
             admin::Server::bind(observe, Arc::clone(&admin)).await.map_err(at(observe))?;

@@ -37,5 +37,5 @@ pub use proxy::Proxy;
 pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
 pub use server::Server;
 pub use table::Table;
-pub use tls::{TlsError, client_config, server_config};
+pub use tls::{Identity, TlsError, client_config, server_config};
 pub use upstream::{Connector, OAuth, Opening, Stream, Upstream};

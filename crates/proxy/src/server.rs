@@ -14,7 +14,6 @@ use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, sleep, timeout};
@@ -23,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::proxy::Proxy;
+use crate::tls::Identity;
 
 /// How long a new connection may take to its first request, TLS included. hyper-util's server waits for ever for the
 /// bytes by which it tells HTTP/1.1 from HTTP/2.
@@ -52,36 +52,28 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     proxy: Arc<Proxy>,
-    tls: Option<Acceptor>,
+    identity: Option<Arc<Identity>>,
     places: Arc<Semaphore>,
     http: auto::Builder<TokioExecutor>,
     connections: TaskTracker,
 }
 
-#[derive(Clone)]
-struct Acceptor(TlsAcceptor);
-
-impl std::fmt::Debug for Acceptor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Acceptor")
-    }
-}
-
 impl Server {
     /// Listens at `address` for callers of `proxy`: at most `max_connections` at a time, the others wait in the backlog.
+    /// With an `identity` it speaks TLS.
     ///
     /// # Errors
     /// If the address cannot be had.
     pub async fn bind(
         address: SocketAddr,
-        tls: Option<ServerConfig>,
+        identity: Option<Arc<Identity>>,
         max_connections: usize,
         proxy: Arc<Proxy>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let shared = Shared {
             proxy,
-            tls: tls.map(|config| Acceptor(TlsAcceptor::from(Arc::new(config)))),
+            identity,
             places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             http: http(),
             connections: TaskTracker::new(),
@@ -164,21 +156,22 @@ impl Shared {
         let peer = stream.peer_addr().ok().map(|address| address.ip());
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
-        match &self.tls {
+        match &self.identity {
             None => self.speak(TokioIo::new(stream), peer, stop).await,
             // Boxed, so that connections without TLS do not carry the room for it.
-            Some(Acceptor(tls)) => Box::pin(self.shake_hands(tls, stream, peer, stop)).await,
+            Some(identity) => Box::pin(self.shake_hands(identity, stream, peer, stop)).await,
         }
         drop(place);
     }
 
     async fn shake_hands(
         &self,
-        tls: &TlsAcceptor,
+        identity: &Identity,
         stream: TcpStream,
         peer: Option<IpAddr>,
         stop: CancellationToken,
     ) {
+        let tls = TlsAcceptor::from(identity.get());
         match timeout(FIRST_REQUEST, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.speak(TokioIo::new(stream), peer, stop).await,
             Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),

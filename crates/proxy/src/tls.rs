@@ -1,7 +1,8 @@
 //! TLS on both sides: rustls with one provider, certificates from PEM files.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
@@ -31,6 +32,34 @@ pub enum TlsError {
     /// rustls refuses the certificate or the key.
     #[error("the certificate or key cannot be used")]
     Unusable(#[from] rustls::Error),
+}
+
+/// How we prove to callers who we are. Certificates are renewed, so it may be exchanged: connections that stand go on
+/// with what they began with.
+pub struct Identity(RwLock<Arc<ServerConfig>>);
+
+impl Identity {
+    /// An identity that is proved as `config` says.
+    #[must_use]
+    pub fn new(config: ServerConfig) -> Self {
+        Self(RwLock::new(Arc::new(config)))
+    }
+
+    /// Proves it as `config` says from now on.
+    pub fn exchange(&self, config: ServerConfig) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// How it is proved now.
+    pub(crate) fn get(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity")
+    }
 }
 
 fn provider() -> Arc<CryptoProvider> {
