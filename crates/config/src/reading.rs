@@ -321,7 +321,7 @@ impl<T: Scalar> Member for At<Option<T>> {
     }
 
     fn schema() -> Json {
-        or_null(<At<T> as Field>::schema())
+        or_null(&<At<T> as Field>::schema())
     }
 }
 
@@ -350,11 +350,11 @@ impl<T: Field> Member for Optional<T> {
     }
 
     fn schema() -> Json {
-        or_null(T::schema())
+        or_null(&T::schema())
     }
 }
 
-fn or_null(schema: Json) -> Json {
+fn or_null(schema: &Json) -> Json {
     json!({"anyOf": [schema, {"type": "null"}]})
 }
 

@@ -306,13 +306,13 @@ apps:
         }
         let [app] = &apps[..] else { panic!("apps of other tenants are theirs: {apps:?}") };
         assert_eq!((&*app.name, app.weight.get(), app.reserve), ("storefront", 4, 5));
-        assert_eq!(app.max_in_flight.map(|cap| cap.get()), Some(6));
+        assert_eq!(app.max_in_flight.map(std::num::NonZero::get), Some(6));
         assert_eq!(app.priority, Priority::Interactive);
         let app_rate = app.rate.unwrap();
         let app_rate = (app_rate.per_second.get(), app_rate.burst.get(), app_rate.enforce);
         assert_eq!(app_rate, (50, 100, false));
         let windows = [rate.per_minute, rate.per_hour, rate.per_day];
-        let windows = windows.map(|calls| calls.map(|calls| calls.get()));
+        let windows = windows.map(|calls| calls.map(std::num::NonZero::get));
         assert_eq!((windows, rate.enforce), ([Some(2500), None, Some(10_000)], false));
         assert_eq!((queue.max_requests, queue.max_bytes), (7, 2 << 20));
     }

@@ -51,11 +51,11 @@ async fn check_shows_which_limits_are_only_counted_and_which_nothing_is_known_to
     assert_ended(&output, 0);
     for text in [
         "Defalt 10, Default 40 (not enforced), High-volume transactions 200, Object Query 80\n",
-        "warning: no operation is known to count against `Defalt`: this limit of tenant `production` holds",
+        "note: no operation is known to count against `Defalt`: this limit of tenant `production` holds",
     ] {
         assert!(output.out.contains(text), "no `{text}` in\n{}", output.out);
     }
-    assert_eq!(output.out.matches("warning").count(), 1, "{output:?}");
+    assert_eq!(output.out.matches("note:").count(), 1, "{output:?}");
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ fairness_key: X-End-User",
     assert_eq!(app.priority, Priority::Interactive);
     assert_eq!(app.weight.get(), 4);
     assert_eq!(app.reserve, 5);
-    assert_eq!(app.max_in_flight.map(|cap| cap.get()), Some(5));
+    assert_eq!(app.max_in_flight.map(std::num::NonZero::get), Some(5));
     let rate = app.rate.unwrap();
     assert_eq!((rate.per_second.get(), rate.burst.get(), rate.enforce), (50, 100, false));
     assert_eq!(app.fairness_key.as_deref(), Some("x-end-user"));

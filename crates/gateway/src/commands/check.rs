@@ -50,8 +50,8 @@ impl Check {
         for (tenant, name) in config.tenants.iter().flat_map(unknown_limit_types) {
             let _ = writeln!(
                 text,
-                "  warning: no operation is known to count against `{name}`: this limit of tenant `{}` holds for what \
-                 Zuora says does",
+                "  note: no operation is known to count against `{name}`: this limit of tenant `{}` holds for those that \
+                 Zuora says do",
                 tenant.name
             );
         }
