@@ -15,9 +15,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The part of a window's calls that may go at once, as its inverse. What may go at once must be
-/// left out of the steady pace, or a window that begins at the right moment would see too many.
-const BURST: u32 = 20;
+/// The part of a window's calls that may go at once, as its inverse. What may go at once must be left
+/// out of the steady pace, or a window that begins at the right moment would see too many. A minute
+/// is short, and nearly all of it is for the pace. An hour's and a day's calls come in heaps, above all
+/// in small sandboxes, and a quarter of them may go at once; even so half a day leaves a third of it.
+const BURST_OF_MINUTE: u32 = 20;
+const BURST_OF_OTHERS: u32 = 4;
 
 /// Several paces that are kept together or not at all.
 #[derive(Debug, Default)]
@@ -37,8 +40,13 @@ struct Pace {
 
 impl Paces {
     pub(crate) fn of_tenant(limits: &RateLimits) -> Self {
-        let windows = [(limits.per_minute, MINUTE), (limits.per_hour, HOUR), (limits.per_day, DAY)];
-        let paces = windows.map(|(limit, span)| limit.map(|limit| Pace::window(limit, span)));
+        let windows = [
+            (limits.per_minute, MINUTE, BURST_OF_MINUTE),
+            (limits.per_hour, HOUR, BURST_OF_OTHERS),
+            (limits.per_day, DAY, BURST_OF_OTHERS),
+        ];
+        let paces = windows
+            .map(|(limit, span, part)| Some(Pace::window(limit?, span, limit?.get() / part)));
         Self { paces: paces.into_iter().flatten().collect(), enforce: limits.enforce }
     }
 
@@ -103,8 +111,8 @@ impl Paces {
 impl Pace {
     /// Never more than `limit` in any window of `span`, wherever it begins: of a steady pace `T / i` fit
     /// in it, and `burst - 1` more were ahead.
-    fn window(limit: NonZeroU32, span: Duration) -> Self {
-        let burst = (limit.get() / BURST).max(1);
+    fn window(limit: NonZeroU32, span: Duration, burst: u32) -> Self {
+        let burst = burst.max(1);
         let steady = limit.get() - burst + 1;
         // Rounded up, so that rounding never lets one more through.
         let nanos = span.as_nanos().div_ceil(u128::from(steady));

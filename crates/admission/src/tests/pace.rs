@@ -74,6 +74,18 @@ fn a_window_is_used_to_within_a_twentieth_and_not_at_its_beginning() {
 }
 
 #[test]
+fn of_a_day_a_quarter_may_go_at_once_and_a_third_is_left_at_noon() {
+    let limits = RateLimits { per_day: Some(count(10_000)), ..RateLimits::NONE };
+
+    let went = greedy(&mut Paces::of_tenant(&limits), Instant::now(), 10_010);
+
+    let until = |hours: u64| went.iter().filter(|went| **went < secs(hours * 3600)).count();
+    assert!(went[2499].is_zero() && !went[2500].is_zero());
+    assert!((6240..=6260).contains(&until(12)), "{} by noon", until(12));
+    assert!((9990..=10_000).contains(&until(24)), "{} in a day", until(24));
+}
+
+#[test]
 fn the_slowest_window_decides_and_all_are_used_together() {
     let start = Instant::now();
     let limits =
@@ -82,7 +94,8 @@ fn the_slowest_window_decides_and_all_are_used_together() {
 
     let went = greedy(&mut paces, start, 101);
 
-    assert!(went[4] < secs(60), "five at once, as the day allows");
+    assert!(went[24] < secs(60), "as many at once as the day allows, at the minute's pace");
+    assert!(went[25] > secs(60), "the day's pace");
     assert!(went[100] >= secs(24 * 60 * 60), "the hundred and first waits for the next day");
 }
 
