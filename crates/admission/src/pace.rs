@@ -32,6 +32,8 @@ pub(crate) struct Paces {
 /// One pace: a call each `interval`, and some ahead of it.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
+    /// The time that the limit is of, which tells it apart from others.
+    span: Duration,
     interval: Duration,
     burst: u32,
     /// When the calls so far would have been due, had each kept to the interval.
@@ -55,15 +57,14 @@ impl Paces {
         Self { paces: pace.into_iter().collect(), enforce: rate.is_some_and(|rate| rate.enforce) }
     }
 
-    /// Takes over what was used of `former`, so that a changed limit is not a fresh one.
+    /// Takes over what was used of `former`, so that a changed limit is not a fresh one. A window that
+    /// nobody counted before begins unused.
     pub(crate) fn after(mut self, former: &Self, now: Instant) -> Self {
-        // Windows that come or go change what stands at a place; the longest-lived use then counts.
-        let used = |pace: &Pace| pace.used(now);
-        let most = former.paces.iter().map(used).fold(0.0, f64::max);
-        let same = self.paces.len() == former.paces.len();
-        for (index, pace) in self.paces.iter_mut().enumerate() {
-            let used = if same { former.paces[index].used(now) } else { most };
-            pace.use_up(used, now);
+        for pace in &mut self.paces {
+            let same = former.paces.iter().find(|it| it.span == pace.span);
+            if let Some(same) = same {
+                pace.due = Some(now + pace.interval.mul_f64(same.used(now)));
+            }
         }
         self
     }
@@ -117,12 +118,14 @@ impl Pace {
         // Rounded up, so that rounding never lets one more through.
         let nanos = span.as_nanos().div_ceil(u128::from(steady));
         let interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        Self { interval, burst, due: None }
+        Self { span, interval, burst, due: None }
     }
 
     fn bucket(per_second: NonZeroU32, burst: NonZeroU32) -> Self {
-        let interval = Duration::from_secs(1) / per_second.get();
-        Self { interval, burst: burst.get(), due: None }
+        let (span, burst) = (Duration::from_secs(1), burst.get());
+        // A billion a second and more are as good as none.
+        let interval = (span / per_second.get()).max(Duration::from_nanos(1));
+        Self { span, interval, burst, due: None }
     }
 
     fn ready_at(&self) -> Option<Instant> {
@@ -141,9 +144,5 @@ impl Pace {
     fn used(&self, now: Instant) -> f64 {
         let ahead = self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
         ahead.as_secs_f64() / self.interval.as_secs_f64()
-    }
-
-    fn use_up(&mut self, calls: f64, now: Instant) {
-        self.due = Some(now + self.interval.mul_f64(calls));
     }
 }

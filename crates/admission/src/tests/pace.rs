@@ -111,6 +111,20 @@ fn a_changed_limit_is_not_a_fresh_one() {
 }
 
 #[test]
+fn a_window_that_comes_anew_begins_unused_and_the_others_keep_theirs() {
+    let start = Instant::now();
+    let day = RateLimits { per_day: Some(count(4000)), ..RateLimits::NONE };
+    let mut paces = Paces::of_tenant(&day);
+    greedy(&mut paces, start, 1000);
+
+    let both = RateLimits { per_minute: Some(count(2000)), ..day };
+    let paces = Paces::of_tenant(&both).after(&paces, start);
+
+    let wait = paces.blocked_until(start).unwrap() - start;
+    assert!((secs(28)..secs(30)).contains(&wait), "{wait:?}: a call of a day of 3001");
+}
+
+#[test]
 fn what_is_not_enforced_blocks_nobody_and_tells() {
     let now = Instant::now();
     let rate = AppRate { per_second: count(1), burst: count(1), enforce: false };
