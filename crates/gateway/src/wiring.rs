@@ -8,7 +8,7 @@ use admission::{
 };
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AppCredential, Apps, SecretDigest, SigningKey, Tokens};
-use http::Uri;
+use http::{HeaderName, Uri};
 use proxy::{
     App, Connector, Entity, OAuth, POOLS, Proxy, Table, Tenant, TrackIdPolicy, Upstream,
     ValidTrackId,
@@ -190,7 +190,10 @@ fn app(config: &Config, settings: &config::App, tenants: &[Arc<Tenant>], metrics
         id: tenant.admission.app(&settings.name).expect("an app is among those of its tenant"),
         policy: policy(settings),
         queue_timeout,
-        fairness_key: None,
+        fairness_key: settings
+            .fairness_key
+            .as_ref()
+            .map(|field| HeaderName::try_from(&**field).expect("the configuration checked it")),
         metrics: metrics.app(&tenant.name, &settings.name),
         pools: POOLS
             .map(|limit_type| metrics.pool(&tenant.name, &settings.name, limit_type.name())),
