@@ -4,6 +4,7 @@ mod limit;
 mod limit_types;
 mod load;
 mod memory;
+mod observing;
 mod refusals;
 mod token;
 mod turns;

@@ -1,4 +1,4 @@
-//! How long a caller is willing to wait.
+//! What a caller wishes: how long it waits, and for whom it calls.
 
 use std::time::Duration;
 
@@ -79,4 +79,43 @@ async fn a_caller_that_can_wait_longer_than_its_app_gets_its_answer() {
         (first.await.unwrap().status.as_u16(), second.await.unwrap().status.as_u16()),
         (200, 200)
     );
+}
+
+#[tokio::test]
+async fn a_user_with_many_calls_does_not_hold_up_one_with_few() {
+    let options = Options {
+        limits: vec![("Default".to_owned(), 1)],
+        service_time: ServiceTime::Constant(Duration::from_millis(40)),
+        ..Options::default()
+    };
+    let yaml = Yaml {
+        tenant: vec!["concurrency: {limits: {Default: 1}, headroom: 0}".to_owned()],
+        app: vec!["fairness_key: X-End-User".to_owned()],
+        ..Yaml::default()
+    };
+    let house = House::start(options, &yaml).await;
+    let address = house.address();
+    let call = |user: &str| {
+        let mut request = get();
+        request.headers_mut().insert("x-end-user", user.parse().unwrap());
+        request.headers_mut().insert("zuora-track-id", track_id(user));
+        tokio::spawn(ask(address, request))
+    };
+
+    let mut calls: Vec<_> = (0..20).map(|_| call("many")).collect();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    calls.extend((0..3).map(|_| call("few")));
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
+
+    let ledger = house.tenant.ledger();
+    let users: Vec<_> = ledger.executed.iter().map(|call| call.track_id.clone().unwrap()).collect();
+    let last = users.iter().rposition(|user| user.starts_with("few")).unwrap();
+    assert!(last <= 11, "{users:?}");
+}
+
+/// A track id by which the ledger tells whose call it was.
+fn track_id(user: &str) -> http::HeaderValue {
+    format!("{user}-{}", rand::random::<u32>()).parse().unwrap()
 }
