@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -47,6 +47,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How long a connection may be idle, or a head take to arrive.
 const IDLE: Duration = Duration::from_secs(75);
+
+/// How many connections may wait to be accepted. Clients of a whole company may come at once, and
+/// those that find no place here try again only after a second.
+const BACKLOG: u32 = 4096;
 
 /// How long to rest when the system has no more sockets for us.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
@@ -85,7 +89,7 @@ impl Tenant {
     ///
     /// When the address cannot be listened on.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind(options.address).await?;
+        let listener = listen(options.address)?;
         let address = listener.local_addr()?;
         let inner = Arc::new(Inner::new(options, address));
         inner.tasks.spawn(accept(listener, Arc::clone(&inner)));
@@ -242,6 +246,13 @@ impl Inner {
         self.keys.reset();
         self.faults.clear();
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts connections until the tenant closes.
