@@ -463,16 +463,21 @@ mod tests {
 
         let concurrency = &config.tenants[0].concurrency;
         assert_eq!(config.apps.len(), 2);
-        assert_eq!(concurrency.headroom, 0);
+        assert_eq!(concurrency.limits["Default"].limit.get(), 7);
+        assert_eq!((concurrency.headroom, concurrency.retry_after_cap), (0, None));
     }
 
     #[test]
     fn what_is_asked_for_is_written() {
-        let keys = Keys { headroom: 3, ..Keys::default() };
+        let cap = Some(Duration::from_secs(2));
+        let keys = Keys { headroom: 3, retry_after_cap: cap, weights: &[("small", 5)] };
 
         let config = configured(keys);
 
-        assert_eq!(config.tenants[0].concurrency.headroom, 3);
+        let concurrency = &config.tenants[0].concurrency;
+        assert_eq!((concurrency.headroom, concurrency.retry_after_cap), (3, cap));
+        let weights = config.apps.iter().map(|app| (&*app.name, app.weight.get()));
+        assert_eq!(weights.collect::<Vec<_>>(), [("big", 1), ("small", 5)]);
     }
 
     fn configured(keys: Keys<'_>) -> config::Config {
