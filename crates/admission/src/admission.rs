@@ -1,17 +1,16 @@
 //! The face of the crate: one tenant's admission behind one lock.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
 use tokio::time::{self, Instant};
 
 use crate::jitter::Jitter;
 use crate::pool::{Answer, Grant, Outbox, Wake};
 use crate::queue::{Outcome, Spot};
 use crate::state::State;
+use crate::sync::{Handle, Mutex, MutexGuard, Notify, oneshot};
 use crate::timer::Timer;
 use crate::{AppId, Ask, Kept, Permit, PoolId, Refused, Said, Settings, Shed, Snapshot};
 
@@ -89,6 +88,12 @@ impl Admission {
     ///
     /// If `ask` names a pool or an app of another admission.
     pub async fn admit(self: &Arc<Self>, ask: Ask) -> Result<Permit, Shed> {
+        // Before anybody can know of the call: it may need a timer as soon as it waits.
+        if self.runtime.get().is_none()
+            && let Ok(handle) = Handle::try_current()
+        {
+            self.runtime.get_or_init(|| handle);
+        }
         let answer = self.decide(|state, now, outbox| state.ask(&ask, now, outbox))?;
         let (mut waiting, deadline) = match answer {
             Answer::Granted(grant) => return Ok(Permit::new(Arc::clone(self), grant)),
@@ -96,9 +101,6 @@ impl Admission {
                 (Waiting { admission: self, spot, told }, deadline)
             }
         };
-        if let Ok(handle) = Handle::try_current() {
-            self.runtime.get_or_init(|| handle);
-        }
         match time::timeout_at(deadline, &mut waiting.told).await {
             Ok(told) => told.expect("whoever takes a waiter out tells it why"),
             Err(_) => Err(waiting.out_of_time()),

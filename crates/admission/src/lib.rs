@@ -55,6 +55,7 @@ mod settings;
 mod shares;
 mod snapshot;
 mod state;
+mod sync;
 mod tenant;
 mod timer;
 

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::ask::whole_seconds;
@@ -14,6 +13,7 @@ use crate::capacity::Capacity;
 use crate::hold::HoldTime;
 use crate::queue::{Key, Outcome, Queue, Spot, Waiter};
 use crate::shares::{Hindrance, Round, Shares, Turn};
+use crate::sync::oneshot;
 use crate::tenant::Tenant;
 use crate::{
     AppId, AppSettings, Ask, Deadline, OnRefusal, Place, PoolId, PoolSettings, QueueBounds, Shed,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::sync::oneshot;
 use crate::{AppId, Permit, PoolId, Shed, Ticket};
 
 /// What a waiting call is told in the end. If nobody listens any more, dropping it gives the permit back.

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::sync::Notify;
 use tokio::time;
 
 use crate::Admission;
+use crate::sync::Notify;
 
 /// Wakes an admission at the moments when a waiting call may go with nothing else happening.
 #[derive(Debug)]
