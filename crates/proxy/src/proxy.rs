@@ -208,6 +208,7 @@ impl Proxy {
         call.leave();
         if let Some(reason) = permit.would_have_waited() {
             call.would_have_waited(reason.as_str());
+            route.pool_metrics().would_have_waited(reason.as_str());
         }
         Ok(permit)
     }

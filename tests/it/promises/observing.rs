@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::Yaml;
 
-use crate::caller::{ask, get};
+use crate::caller::{ask, get, look};
 use crate::running::Running;
 
 #[tokio::test]
@@ -30,6 +30,9 @@ async fn a_limit_that_is_tried_out_holds_nobody_and_tells_whom_it_would_have() {
         assert_eq!((answer.status.as_u16(), answer.header("zuora-gateway-waited")), (200, None));
     }
     assert_eq!(tenant.counters().most_in_flight["Default"], 10);
+    let metrics = look(running.admin, "/metrics").await.text();
+    let held = r#"{app="app",pool="Default",reason="capacity",tenant="production"} 6"#;
+    assert!(metrics.contains(&format!("would_have_waited_total{held}")), "{metrics}");
     let ended = running.stop().await;
     let lines = ended.lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let calls: Vec<_> = lines.filter(|line| line["target"] == "access").collect();
