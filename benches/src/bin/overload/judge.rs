@@ -73,8 +73,8 @@ impl<'a> Judge<'a> {
         busy.into_iter().enumerate().map(|(nth, busy)| (nth as f64 * width, busy)).collect()
     }
 
-    /// How many of the calls that were refused from `from` to `to` came again before they might.
-    pub(crate) fn came_early(&self, retry_after: Duration, from: Instant, to: Instant) -> usize {
+    /// How many of the calls that were refused from `from` to `to` came again before they had rested.
+    pub(crate) fn came_early(&self, rest: Duration, from: Instant, to: Instant) -> usize {
         let mut arrivals: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
         let executed = self.executed.iter().map(|call| (&call.track_id, call.began_ms));
         let refused = self.refusals.iter().map(|refusal| (&refusal.track_id, refusal.at_ms));
@@ -84,7 +84,7 @@ impl<'a> Judge<'a> {
             }
         }
         // The book leaves out fractions, so a millisecond more or less is none.
-        let rest = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).saturating_sub(1);
+        let rest = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX).saturating_sub(1);
         let is_early = |refusal: &&&Refusal| {
             let arrivals = refusal.track_id.as_deref().and_then(|id| arrivals.get(id));
             let arrivals = arrivals.into_iter().flatten();

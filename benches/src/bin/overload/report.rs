@@ -236,6 +236,8 @@ impl<'a> Report<'a> {
         };
         let p99: Vec<f64> =
             run.tallies.iter().map(|tally| tally.ms(0.99, settled, stay.to)).collect();
+        let cap = options.retry_after_cap.unwrap_or(options.retry_after);
+        let rest = options.retry_after.min(cap);
         let permits = f64::from(options.limit - options.outside);
         let (_, fair) =
             fair(options, run.ledger.mean_service_seconds, &[Phase { seconds: 1.0, permits }]);
@@ -247,7 +249,7 @@ impl<'a> Report<'a> {
                 self.judge.refused(settled, stay.to)
             ),
             format!("{} / {}", seen(stay.from, settled), seen(settled, stay.to)),
-            self.judge.came_early(options.retry_after, stay.from, stay.to).to_string(),
+            self.judge.came_early(rest, stay.from, stay.to).to_string(),
             figures(&p99, 0),
             figures(&self.ideal_ms(&fair), 0),
         ]
