@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use serde_json::{Value, json};
+use telemetry::Reload;
 
 use crate::state::Admin;
 
@@ -12,22 +14,81 @@ zuora-gateway, admin port
   /metrics    everything that is counted, for Prometheus
   /livez      whether the process is alive
   /readyz     whether it should get calls, and if not, why
-  /api/state  pools, queues and tokens now, as JSON
+  /api/state  pools, queues, tokens and the configuration now, as JSON
+
+POST, with the admin token:
+  /api/reload  read the configuration anew
 ";
 
-/// Answers one request of an operator.
-pub(crate) fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Full<Bytes>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+/// What an operator can have done.
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Reload,
+}
+
+impl Action {
+    fn find(path: &str) -> Option<Self> {
+        match path {
+            "/api/reload" => Some(Self::Reload),
+            _ => None,
+        }
     }
-    let path = request.uri().path();
+}
+
+/// Answers one request of an operator.
+pub(crate) async fn answer<B>(admin: &Admin, request: Request<B>) -> Response<Full<Bytes>> {
+    let (head, _) = request.into_parts();
+    let is_reading = matches!(head.method, Method::GET | Method::HEAD);
+    match Action::find(head.uri.path()) {
+        Some(action) if head.method == Method::POST => act(admin, action, &head.headers).await,
+        Some(_) => not_allowed("POST"),
+        None if is_reading => show(admin, head.uri.path(), &head.headers),
+        None => not_allowed("GET, HEAD"),
+    }
+}
+
+/// Does what an operator asks for, if it is one: an action needs the token, also where reading needs none.
+async fn act(admin: &Admin, action: Action, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    if admin.token.is_none() {
+        return text(
+            StatusCode::FORBIDDEN,
+            "actions need a token, and none is configured: set `admin.token` and restart\n",
+        );
+    }
+    if !is_permitted(admin, headers) {
+        return unauthorized();
+    }
+    match action {
+        Action::Reload => reload(admin).await,
+    }
+}
+
+async fn reload(admin: &Admin) -> Response<Full<Bytes>> {
+    let Some(outcome) = admin.reload().await else {
+        return text(StatusCode::CONFLICT, "this gateway follows no configuration file\n");
+    };
+    let status = match outcome.result {
+        Reload::Ok | Reload::Unchanged => StatusCode::OK,
+        Reload::Error => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let mut told = json!({"result": outcome.result.as_str()});
+    if let (Value::Object(told), Value::Object(known)) =
+        (&mut told, outcome.configuration.to_json())
+    {
+        told.extend(known);
+    }
+    typed(status, JSON, told.to_string())
+}
+
+/// Shows what an operator asks for.
+fn show(admin: &Admin, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
     match path {
         // The probes tell nothing, and orchestrators cannot present a secret.
         "/livez" => return text(StatusCode::OK, "alive\n"),
         "/readyz" => return readiness(admin),
         _ => {}
     }
-    if !is_permitted(admin, request.headers()) {
+    if !is_permitted(admin, headers) {
         return unauthorized();
     }
     match path {
@@ -35,7 +96,7 @@ pub(crate) fn answer<B>(admin: &Admin, request: &Request<B>) -> Response<Full<By
         "/metrics" => {
             typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", admin.metrics())
         }
-        "/api/state" => typed(StatusCode::OK, "application/json", admin.state().to_string()),
+        "/api/state" => typed(StatusCode::OK, JSON, admin.state().to_string()),
         _ => text(StatusCode::NOT_FOUND, INDEX),
     }
 }
@@ -64,7 +125,15 @@ fn unauthorized() -> Response<Full<Bytes>> {
     response
 }
 
+fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response =
+        typed(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("only {methods} is answered here\n"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     typed(status, TEXT, body)

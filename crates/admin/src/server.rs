@@ -46,7 +46,7 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` is cancelled. Answers are made at once, so none is waited for.
+    /// Serves until `stop` is cancelled. Answers are made at once, or are not worth waiting for.
     pub async fn serve(self, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
@@ -73,8 +73,8 @@ impl Server {
 
 async fn attend(stream: TcpStream, admin: Arc<Admin>) {
     let service = service_fn(move |request| {
-        let response = answer(&admin, &request);
-        async move { Ok::<_, Infallible>(response) }
+        let admin = Arc::clone(&admin);
+        async move { Ok::<_, Infallible>(answer(&admin, request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,19 +1,24 @@
 //! What there is to see, read from those who keep it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use admission::{Admission, PoolSnapshot};
+use admission::{Admission, PoolSnapshot, Snapshot};
 use credentials::{SecretDigest, Tokens};
 use serde_json::{Value, json};
 use telemetry::{Metrics, PoolReading, QueueReading, Readings, TokenReading};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
+
+use crate::configuration::{Configuration, Follower, Outcome, Request};
 
 /// Everything that the admin port shows.
 #[derive(Debug)]
 pub struct Admin {
     metrics: Arc<Metrics>,
-    tenants: Vec<Tenant>,
+    tenants: RwLock<Tenants>,
+    configuration: RwLock<Option<Configuration>>,
+    follower: OnceLock<Follower>,
     /// What operators must present for anything but the probes; `None` on loopback.
     pub(crate) token: Option<SecretDigest>,
     draining: AtomicBool,
@@ -31,16 +36,70 @@ pub struct Tenant {
     pub tokens: Arc<Tokens>,
 }
 
+#[derive(Clone, Debug, Default)]
+struct Tenants {
+    configured: Vec<Tenant>,
+    leaving: Vec<Leaving>,
+}
+
+/// A tenant that is gone from the configuration. It is shown as long as calls of it wait or are at Zuora; its token is
+/// only theirs any more.
+#[derive(Clone, Debug)]
+struct Leaving {
+    name: Arc<str>,
+    admission: Arc<Admission>,
+}
+
+/// A tenant at one moment.
+struct Shown<'a> {
+    name: &'a str,
+    /// `None` if it is leaving.
+    tokens: Option<&'a Tokens>,
+    snapshot: Snapshot,
+}
+
 impl Admin {
-    /// Shows `metrics` and `tenants`; asks for `token` before anything but the probes, if there is one.
+    /// Shows `metrics`, and no tenant yet; asks for `token` before anything but the probes, if there is one.
     #[must_use]
-    pub fn new(
-        metrics: Arc<Metrics>,
-        tenants: Vec<Tenant>,
-        token: Option<SecretDigest>,
-    ) -> Arc<Self> {
-        let draining = AtomicBool::new(false);
-        Arc::new(Self { metrics, tenants, token, draining, started: Instant::now() })
+    pub fn new(metrics: Arc<Metrics>, token: Option<SecretDigest>) -> Arc<Self> {
+        Arc::new(Self {
+            metrics,
+            tenants: RwLock::default(),
+            configuration: RwLock::default(),
+            follower: OnceLock::new(),
+            token,
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+        })
+    }
+
+    /// Shows these tenants from now on, and those before them until their last calls have ended.
+    pub fn show(&self, configured: Vec<Tenant>) {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *tenants);
+        let gone = before.configured.into_iter();
+        let gone = gone.map(|Tenant { name, admission, .. }| Leaving { name, admission });
+        let mut leaving: Vec<_> = before.leaving.into_iter().chain(gone).collect();
+        leaving.retain(|it| {
+            is_busy(&it.admission.snapshot())
+                && !configured.iter().any(|other| Arc::ptr_eq(&other.admission, &it.admission))
+        });
+        *tenants = Tenants { configured, leaving };
+    }
+
+    /// Shows this as what is known of the configuration.
+    pub fn configured(&self, configuration: Configuration) {
+        self.metrics.config_in_sync(configuration.is_in_sync());
+        *self.configuration.write().unwrap_or_else(PoisonError::into_inner) = Some(configuration);
+    }
+
+    /// Lets operators have the configuration read anew by whoever receives from `follower`. Once only.
+    pub fn reload_through(&self, follower: mpsc::Sender<Request>) {
+        let _ = self.follower.set(Follower(follower));
+    }
+
+    pub(crate) async fn reload(&self) -> Option<Outcome> {
+        self.follower.get()?.reload().await
     }
 
     /// From now on the gateway is not ready: it finishes what it has and takes nothing new.
@@ -54,19 +113,20 @@ impl Admin {
         if self.draining.load(Ordering::Relaxed) {
             return Some("draining".to_owned());
         }
-        let without = self.tenants.iter().find(|tenant| !tenant.tokens.is_ready())?;
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        let without = tenants.configured.iter().find(|tenant| !tenant.tokens.is_ready())?;
         let why = without.tokens.trouble().map(|error| format!(": {error}")).unwrap_or_default();
         Some(format!("no valid token for tenant `{}`{why}", without.name))
     }
 
     /// Everything in Prometheus's text format.
     pub(crate) fn metrics(&self) -> String {
-        let snapshots: Vec<_> =
-            self.tenants.iter().map(|tenant| (tenant, tenant.admission.snapshot())).collect();
-        let pools = snapshots.iter().flat_map(|(tenant, snapshot)| {
-            snapshot.pools.iter().map(|pool| reading(&tenant.name, pool))
-        });
-        let tokens = self.tenants.iter().map(|tenant| TokenReading {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let shown = tenants.shown();
+        let pools = shown
+            .iter()
+            .flat_map(|tenant| tenant.snapshot.pools.iter().map(|pool| reading(tenant.name, pool)));
+        let tokens = tenants.configured.iter().map(|tenant| TokenReading {
             tenant: &tenant.name,
             expires_in: tenant.tokens.expires_in(),
         });
@@ -75,25 +135,50 @@ impl Admin {
 
     /// Everything as JSON, for people and scripts that ask who waits and why.
     pub(crate) fn state(&self) -> Value {
-        let tenants: Vec<_> = self.tenants.iter().map(Tenant::state).collect();
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let tenants: Vec<_> = tenants.shown().iter().map(Shown::state).collect();
+        let configuration = self.configuration.read().unwrap_or_else(PoisonError::into_inner);
         json!({
             "ready": self.unready().is_none(),
             "unready": self.unready(),
             "uptime_seconds": self.started.elapsed().as_secs(),
             "legs_in_flight": self.metrics.legs_in_flight(),
+            "configuration": configuration.as_ref().map(Configuration::to_json),
             "tenants": tenants,
         })
     }
 }
 
-impl Tenant {
+impl Tenants {
+    fn shown(&self) -> Vec<Shown<'_>> {
+        let configured = self.configured.iter().map(|tenant| Shown {
+            name: &tenant.name,
+            tokens: Some(&tenant.tokens),
+            snapshot: tenant.admission.snapshot(),
+        });
+        let leaving = self.leaving.iter().map(|tenant| Shown {
+            name: &tenant.name,
+            tokens: None,
+            snapshot: tenant.admission.snapshot(),
+        });
+        configured.chain(leaving.filter(|tenant| is_busy(&tenant.snapshot))).collect()
+    }
+}
+
+fn is_busy(snapshot: &Snapshot) -> bool {
+    snapshot.in_use > 0 || snapshot.queued > 0
+}
+
+impl Shown<'_> {
     fn state(&self) -> Value {
-        let pools: Vec<_> = self.admission.snapshot().pools.iter().map(pool_state).collect();
-        let expires_in = self.tokens.expires_in().map(|left| left.as_secs());
+        let pools: Vec<_> = self.snapshot.pools.iter().map(pool_state).collect();
+        let expires_in = self.tokens.and_then(Tokens::expires_in).map(|left| left.as_secs());
+        let trouble = self.tokens.and_then(Tokens::trouble).map(|error| error.to_string());
         json!({
-            "tenant": &*self.name,
+            "tenant": self.name,
+            "configured": self.tokens.is_some(),
             "token_expires_in_seconds": expires_in,
-            "token_trouble": self.tokens.trouble().map(|error| error.to_string()),
+            "token_trouble": trouble,
             "pools": pools,
         })
     }

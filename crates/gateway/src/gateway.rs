@@ -5,14 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use admission::Admission;
+use admission::{Admission, Start};
 use config::Config;
-use proxy::{Identity, LONGEST_WORK, Proxy, TlsError};
+use proxy::LONGEST_WORK;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::wiring::{self, Parts};
+use crate::alive::{self, Alive};
+use crate::reload::{Follower, Source};
+use crate::works::{Unusable, Works};
 
 /// Why a gateway cannot start, although its configuration is sound.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +29,9 @@ pub enum StartError {
         #[source]
         cause: io::Error,
     },
-    /// A certificate or key cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+    /// Certificates or keys cannot be used.
+    #[error("{}", .0.iter().map(Unusable::with_causes).collect::<Vec<_>>().join("; "))]
+    Unusable(Vec<Unusable>),
     /// The key that signs the tokens of apps can neither be read nor made.
     #[error("no signing key: set `signing_key`, or let the gateway write in `state_dir`")]
     SigningKey(#[source] credentials::SigningKeyError),
@@ -39,13 +42,13 @@ pub enum StartError {
 pub struct Gateway {
     address: SocketAddr,
     admin_address: SocketAddr,
-    proxy: Arc<Proxy>,
-    admin: Arc<admin::Admin>,
-    admissions: Vec<(Arc<str>, Arc<Admission>)>,
+    works: Arc<Works>,
+    alive: Option<Alive>,
     stop: CancellationToken,
     stop_admin: CancellationToken,
     serving: JoinHandle<()>,
     serving_admin: JoinHandle<()>,
+    following: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
@@ -54,31 +57,59 @@ impl Gateway {
     /// # Errors
     /// If a port cannot be opened, or a certificate or the signing key cannot be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let Parts { proxy, admin, tls, admissions, metrics } = wiring::wire(config)?;
+        let (alive, start) = alive::begin(&config.state_dir);
+        match Self::serve(config, start).await {
+            Ok(gateway) => Ok(Self { alive, ..gateway }),
+            Err(error) => {
+                // Nothing was sent: the next start need not be cautious.
+                if let Some(alive) = alive {
+                    alive.end().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn serve(config: &Config, start: Start) -> Result<Self, StartError> {
+        let works = Arc::new(Works::start(config, start)?);
         let at = |address| move |cause| StartError::Listen { address, cause };
 
         let (listen, observe) = (&config.listen, config.admin.address);
-        let places = listen.max_connections.get();
-        let identity = tls.map(|config| Arc::new(Identity::new(config)));
+        let (places, proxy) = (listen.max_connections.get(), Arc::clone(&works.proxy));
         let server =
-            proxy::Server::bind(listen.address, identity, places, Arc::clone(&proxy)).await;
+            proxy::Server::bind(listen.address, works.identity.clone(), places, proxy).await;
         let server = server.map_err(at(listen.address))?;
-        let admin_server =
-            admin::Server::bind(observe, Arc::clone(&admin)).await.map_err(at(observe))?;
-        metrics.config_loaded(SystemTime::now());
+        let admin_server = admin::Server::bind(observe, Arc::clone(&works.admin)).await;
+        let admin_server = admin_server.map_err(at(observe))?;
+        works.metrics.config_loaded(SystemTime::now());
+        works.metrics.config_in_sync(true);
 
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         Ok(Self {
             address: server.address().map_err(at(listen.address))?,
             admin_address: admin_server.address().map_err(at(observe))?,
-            proxy,
-            admin,
-            admissions,
+            works,
+            alive: None,
             serving: tokio::spawn(server.serve(stop.clone())),
             serving_admin: tokio::spawn(admin_server.serve(stop_admin.clone())),
+            following: None,
             stop,
             stop_admin,
         })
+    }
+
+    /// Follows the file that the configuration was read from: when it changes, on `hangup`, and when an operator asks.
+    pub fn follow(&mut self, source: Source, hangup: Signal) {
+        let follower = Follower::new(Arc::clone(&self.works), source, hangup);
+        self.following = Some(tokio::spawn(follower.run()));
+    }
+
+    /// Serves by another configuration from now on, and returns the keys that take effect at the next start only.
+    ///
+    /// # Errors
+    /// Everything in it that cannot be used. Then nothing has changed.
+    pub fn reconfigure(&self, config: &Config) -> Result<Vec<&'static str>, Vec<Unusable>> {
+        self.works.follow(config)
     }
 
     /// Where apps connect.
@@ -95,19 +126,19 @@ impl Gateway {
 
     /// Who waits and who goes, by tenant.
     #[must_use]
-    pub fn admissions(&self) -> &[(Arc<str>, Arc<Admission>)] {
-        &self.admissions
+    pub fn admissions(&self) -> Vec<(Arc<str>, Arc<Admission>)> {
+        self.works.admissions()
     }
 
     /// Ends it without losing a call: not ready any more, no new connections, open calls end as they would. After
     /// `patience` those that still wait for their turn are sent away, and those at Zuora get as long as Zuora may take.
     /// Returns whether everything ended by itself; what did not is cut off with the process.
     pub async fn stop(self, patience: Duration) -> bool {
-        self.admin.draining();
+        self.works.admin.draining();
         self.stop.cancel();
         let mut serving = self.serving;
         let mut ended = timeout(patience, &mut serving).await.is_ok();
-        self.proxy.send_away();
+        self.works.proxy.send_away();
         let last = Instant::now() + LONGEST_WORK;
         if !ended {
             tracing::warn!(
@@ -116,11 +147,18 @@ impl Gateway {
             );
             ended = timeout_at(last, &mut serving).await.is_ok();
         }
-        let drained = timeout_at(last, self.proxy.drained()).await.is_ok();
+        let drained = timeout_at(last, self.works.proxy.drained()).await.is_ok();
         if !(ended && drained) {
             tracing::error!("some calls at Zuora were cut off: their outcome is unknown");
         }
         serving.abort();
+        if let Some(following) = self.following {
+            following.abort();
+        }
+        // Whatever was cut off may still be at Zuora: then the next life must know.
+        if let Some(alive) = self.alive.filter(|_| ended && drained) {
+            alive.end().await;
+        }
         self.stop_admin.cancel();
         let _ = self.serving_admin.await;
         ended && drained

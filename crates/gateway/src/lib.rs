@@ -1,7 +1,13 @@
 //! The program: arguments, wiring, signals. Everything else is a crate of its own, and only this one knows them all.
 
+mod alive;
 pub mod commands;
 mod gateway;
+mod reload;
+mod restart;
 mod wiring;
+mod works;
 
 pub use gateway::{Gateway, StartError};
+pub use reload::Source;
+pub use works::Unusable;

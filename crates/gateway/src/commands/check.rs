@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
-use config::Config;
 use http::uri::Scheme;
 use proxy::POOLS;
 
 use super::unless_enforced;
+use crate::works;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -24,10 +23,10 @@ pub struct Check {
 impl Check {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let Some(config) = super::load(&self.config) else { return Ok(ExitCode::FAILURE) };
-        let unusable = unusable(&config);
+        let unusable = works::unusable(&config);
         if !unusable.is_empty() {
             for problem in unusable {
-                super::complain(&problem);
+                super::complain(&problem.into());
             }
             return Ok(ExitCode::FAILURE);
         }
@@ -75,16 +74,4 @@ fn sends_in_clear(tenant: &config::Tenant) -> bool {
     let is_here =
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     *tenant.base_url.scheme() == Scheme::HTTP && !is_here
-}
-
-/// What can be read, and cannot be used: certificates and keys.
-fn unusable(config: &Config) -> Vec<anyhow::Error> {
-    let listen = config.listen.tls.as_ref().map(|tls| {
-        proxy::server_config(&tls.certificate, &tls.key).map(drop).context("listen.tls")
-    });
-    let tenants = config.tenants.iter().map(|tenant| {
-        let roots = proxy::client_config(tenant.ca_certificate.as_deref()).map(drop);
-        roots.with_context(|| format!("tenants.{}.ca_certificate", tenant.name))
-    });
-    listen.into_iter().chain(tenants).filter_map(Result::err).collect()
 }

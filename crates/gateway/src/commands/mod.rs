@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Subcommand};
-use config::Config;
+use config::{Config, Problems};
 
 mod check;
 mod demo;
@@ -18,7 +18,8 @@ mod run;
 pub enum Command {
     /// Serve: stand between the apps and the tenants of a configuration.
     ///
-    /// Ends on SIGTERM or SIGINT without losing a call; a second signal ends it at once.
+    /// Follows changes of its configuration while it serves; SIGHUP has it look at once. Ends on SIGTERM or SIGINT
+    /// without losing a call; a second signal ends it at once.
     Run(run::Run),
     /// Read a configuration, and tell everything that is wrong with it at once: FILE:LINE:COLUMN and what to write
     /// instead.
@@ -84,13 +85,12 @@ pub fn complain(error: &anyhow::Error) {
 
 /// Reads the configuration; `None` once its problems have been told.
 fn load(path: &Path) -> Option<Config> {
-    match config::load(path) {
-        Ok(config) => Some(config),
-        Err(problems) => {
-            let _ = writeln!(io::stderr(), "{problems}");
-            None
-        }
-    }
+    told(config::load(path))
+}
+
+/// What was read; `None` once its problems have been told.
+fn told<T>(read: Result<T, Problems>) -> Option<T> {
+    read.map_err(|problems| writeln!(io::stderr(), "{problems}")).ok()
 }
 
 /// What stands behind a limit that is only counted.

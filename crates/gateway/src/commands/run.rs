@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Args;
-use config::{Config, LogFormat, LogLevel};
+use config::{LogFormat, LogLevel};
 use telemetry::log::{Format, Level};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Duration;
 
 use crate::gateway::Gateway;
+use crate::reload::Source;
 
 /// How long open calls may take to end by themselves once the gateway is asked to stop. After that, those that wait
 /// for a turn are sent away, and those at Zuora get as long as Zuora may take.
@@ -29,25 +30,30 @@ pub struct Run {
 
 impl Run {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let Some(config) = super::load(&self.config) else { return Ok(ExitCode::FAILURE) };
-        let format = match config.log.format {
+        let Some(source) = super::told(Source::read(&self.config)) else {
+            return Ok(ExitCode::FAILURE);
+        };
+        let log = source.config().log;
+        let format = match log.format {
             LogFormat::Json => Format::Json,
             LogFormat::Text => Format::Text,
         };
-        let _log = telemetry::log::init(format, level(config.log.level))?;
+        let _log = telemetry::log::init(format, level(log.level))?;
         telemetry::log_panics();
-        let served = super::runtime(self.threads.into())?.block_on(serve(&config))?;
+        let served = super::runtime(self.threads.into())?.block_on(serve(source))?;
         Ok(if served { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
 /// Serves until a signal comes; `false` if calls had to be cut off.
-async fn serve(config: &Config) -> anyhow::Result<bool> {
+async fn serve(source: Source) -> anyhow::Result<bool> {
     // Before anything is opened: a signal that comes early must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = signal(SignalKind::hangup())?;
 
-    let gateway = Gateway::start(config).await.context("cannot start")?;
+    let mut gateway = Gateway::start(source.config()).await.context("cannot start")?;
+    gateway.follow(source, hangup);
     let (address, admin) = (gateway.address(), gateway.admin_address());
     tracing::info!(%address, %admin, version = env!("CARGO_PKG_VERSION"), "serving");
 

@@ -1,5 +1,6 @@
 //! `demo`: an emulated tenant, the gateway, and three apps that want more than the tenant allows.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,8 +74,9 @@ impl Demo {
 
         let loads = APPS.map(|app| Arc::new(Load::of(app)));
         let calling: Vec<_> = loads.iter().map(|load| Arc::clone(load).start(address)).collect();
-        let admission = gateway.as_ref().and_then(|gateway| gateway.admissions().first());
-        let view = View::new(&loads, &tenant, admission.map(|(_, admission)| admission.as_ref()));
+        let admissions = gateway.as_ref().map(Gateway::admissions).unwrap_or_default();
+        let admission = admissions.first().map(|(_, admission)| admission.as_ref());
+        let view = View::new(&loads, &tenant, admission);
         let began = Instant::now();
         watch(&view, self.duration).await;
         let lasted = began.elapsed();
@@ -85,6 +87,8 @@ impl Demo {
 
         if let Some(gateway) = gateway {
             gateway.stop(Duration::from_secs(5)).await;
+            // Nothing in it is worth keeping.
+            let _ = std::fs::remove_dir_all(state_dir());
         }
         tenant.stop().await;
         Ok(ExitCode::SUCCESS)
@@ -117,9 +121,13 @@ fn headline(gateway: &Gateway, tenant: &Tenant) -> String {
     )
 }
 
+/// What a demo keeps while it runs.
+fn state_dir() -> PathBuf {
+    std::env::temp_dir().join(format!("zuora-gateway-demo-{}", std::process::id()))
+}
+
 /// A gateway in front of `base_url`, configured as anybody would configure one.
 async fn gateway_for(base_url: &str) -> anyhow::Result<Gateway> {
-    let state = std::env::temp_dir().join(format!("zuora-gateway-demo-{}", std::process::id()));
     let apps = APPS.map(App::yaml).concat();
     let yaml = format!(
         "listen: {{address: \"127.0.0.1:0\"}}
@@ -135,7 +143,7 @@ tenants:
     rate: {{per_minute: null, per_hour: null, per_day: null}}
 apps:
 {apps}",
-        state.display()
+        state_dir().display()
     );
     let config =
         config::parse(&yaml, std::path::Path::new("demo.yaml"), &config::ProcessEnvironment);

@@ -1,0 +1,290 @@
+//! What serves, and how it follows the configuration.
+//!
+//! A start and a change of the configuration go the same way, [`Works::follow`]: everything that can fail is done
+//! first, and if anything does, nothing has changed. Then what the new configuration names is brought in line, by name.
+//! Whoever is under way keeps what it began with, and ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use admission::{Admission, Settings, Start};
+use config::{Config, Credentials};
+use credentials::{Apps, SecretDigest, SigningKey, Tokens};
+use http::Uri;
+use proxy::{Connector, Identity, OAuth, Proxy, Table, Tenant, TlsError, Upstream};
+use rustls::ServerConfig;
+use telemetry::Metrics;
+use tokio::time::Duration;
+
+use crate::gateway::StartError;
+use crate::{restart, wiring};
+
+/// Everything that serves.
+#[derive(Debug)]
+pub(crate) struct Works {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) admin: Arc<admin::Admin>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Set if the data port speaks TLS.
+    pub(crate) identity: Option<Arc<Identity>>,
+    signing_key: SigningKey,
+    started: Config,
+    /// By name. Held while a configuration is taken in, so that one is at a time.
+    tenants: Mutex<Tenants>,
+}
+
+#[derive(Debug, Default)]
+struct Tenants {
+    configured: HashMap<Arc<str>, Wired>,
+    /// Of all configurations so far: a tenant that comes back finds its permits and windows as they are.
+    admissions: HashMap<Arc<str>, Arc<Admission>>,
+}
+
+/// A tenant as it is wired: what another configuration may keep of it.
+#[derive(Debug)]
+struct Wired {
+    tenant: Arc<Tenant>,
+    way: Way,
+    credentials: Credentials,
+    settings: Settings,
+}
+
+/// How a tenant is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Way {
+    base_url: config::BaseUrl,
+    /// The content of the file of roots; `None`: those of the system.
+    roots: Option<Vec<u8>>,
+    patience: Duration,
+}
+
+/// What was read of certificates and keys, and made of them.
+#[derive(Debug)]
+struct Materials {
+    identity: Option<ServerConfig>,
+    /// In the order of the configuration's tenants.
+    ways: Vec<(Way, Upstream)>,
+}
+
+/// What could be read, and cannot be used: a certificate or a key.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}")]
+pub struct Unusable {
+    /// The key of the configuration that names it.
+    key: String,
+    #[source]
+    cause: TlsError,
+}
+
+impl Unusable {
+    /// What is wrong, and why, in one line.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl Works {
+    /// Makes everything. Asks for the first tokens, so it must run within a runtime; opens no port.
+    pub(crate) fn start(config: &Config, start: Start) -> Result<Self, StartError> {
+        let metrics = Metrics::new(&wiring::inventory(config));
+        let signing_key = match &config.signing_key {
+            Some(secret) => SigningKey::from_secret(secret.expose()),
+            None => {
+                SigningKey::load_or_create(&config.state_dir).map_err(StartError::SigningKey)?
+            }
+        };
+        let nobody = Table::new(Vec::new(), Apps::new(Vec::new(), signing_key.clone(), None));
+        let token = config.admin.token.as_ref().map(|token| SecretDigest::of(token.expose()));
+        let mut works = Self {
+            proxy: Proxy::new(nobody, Arc::clone(&metrics)),
+            admin: admin::Admin::new(Arc::clone(&metrics), token),
+            metrics,
+            identity: None,
+            signing_key,
+            started: config.clone(),
+            tenants: Mutex::default(),
+        };
+        let mut materials = works.gather(config).map_err(StartError::Unusable)?;
+        works.identity =
+            materials.identity.take().map(|identity| Arc::new(Identity::new(identity)));
+        works.apply(config, materials, start);
+        Ok(works)
+    }
+
+    /// Serves by another configuration from now on, and returns the keys that take effect at the next start only.
+    ///
+    /// Reads files, and may wait for the disk.
+    ///
+    /// # Errors
+    /// Everything in it that cannot be used. Then nothing has changed.
+    pub(crate) fn follow(&self, config: &Config) -> Result<Vec<&'static str>, Vec<Unusable>> {
+        let materials = self.gather(config)?;
+        // What nobody knew until now cannot have anything at Zuora.
+        self.apply(config, materials, Start::Full);
+        Ok(restart::keys(&self.started, config))
+    }
+
+    /// The admission of each tenant that is configured, by name.
+    pub(crate) fn admissions(&self) -> Vec<(Arc<str>, Arc<Admission>)> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenants = tenants.configured.values().map(|wired| &wired.tenant);
+        tenants.map(|it| (Arc::clone(&it.name), Arc::clone(&it.admission))).collect()
+    }
+
+    fn gather(&self, config: &Config) -> Result<Materials, Vec<Unusable>> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        Materials::gather(config, &tenants.configured)
+    }
+
+    /// Brings everything in line with `config`. Cannot fail.
+    fn apply(&self, config: &Config, materials: Materials, start: Start) {
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        self.metrics.know(&wiring::inventory(config));
+        if let (Some(identity), Some(renewed)) = (&self.identity, materials.identity) {
+            identity.exchange(renewed);
+        }
+
+        let mut before = std::mem::take(&mut tenants.configured);
+        let mut wired = Vec::with_capacity(config.tenants.len());
+        for (index, way) in materials.ways.into_iter().enumerate() {
+            let name = &config.tenants[index].name;
+            let settings = wiring::admission_settings(config, index);
+            let admission = match tenants.admissions.get(name) {
+                Some(known) => {
+                    known.reconfigure(settings.clone());
+                    Arc::clone(known)
+                }
+                None => Admission::new(settings.clone(), start),
+            };
+            tenants.admissions.insert(Arc::clone(name), Arc::clone(&admission));
+            let known = before.remove(name);
+            wired.push(self.wire(config, index, way, admission, settings, known.as_ref()));
+        }
+
+        let all: Vec<_> = wired.iter().map(|wired| Arc::clone(&wired.tenant)).collect();
+        let apps = config.apps.iter().map(|app| wiring::app(config, app, &all, &self.metrics));
+        let credentials = config.apps.iter().map(wiring::credential).collect();
+        let anonymous = restart::anonymous(&self.started, config);
+        let doors = Apps::new(credentials, self.signing_key.clone(), anonymous);
+        self.proxy.exchange(Table::new(apps.collect(), doors));
+        self.admin.show(all.iter().map(view).collect());
+
+        // Nobody new comes to them any more. What waits and runs ends under their last limits.
+        for Wired { tenant, settings, .. } in before.into_values() {
+            let nothing = Settings { pools: Vec::new(), apps: Vec::new(), ..settings };
+            tenant.admission.reconfigure(nothing);
+        }
+        let by_name = wired.into_iter().map(|wired| (Arc::clone(&wired.tenant.name), wired));
+        tenants.configured = by_name.collect();
+    }
+
+    fn wire(
+        &self,
+        config: &Config,
+        index: usize,
+        (way, upstream): (Way, Upstream),
+        admission: Arc<Admission>,
+        settings: Settings,
+        before: Option<&Wired>,
+    ) -> Wired {
+        let written = &config.tenants[index];
+        let Credentials::OAuth { client_id, client_secret, .. } = &written.credentials;
+        let oauth = || OAuth::new(upstream.clone(), client_id, client_secret.expose());
+        let tokens = match before {
+            // A token is told to nobody but who gave it.
+            Some(before) if before.way.base_url == way.base_url => {
+                let renew = !are_same(&before.credentials, &written.credentials);
+                if renew || before.way != way {
+                    before.tenant.tokens.exchange(oauth(), renew);
+                }
+                Arc::clone(&before.tenant.tokens)
+            }
+            _ => Tokens::start(&written.name, oauth(), &self.metrics),
+        };
+        let learnt = before.map_or(&[][..], |before| &before.tenant.entities);
+        let tenant = Arc::new(Tenant {
+            name: Arc::clone(&written.name),
+            entities: wiring::entities(written, &admission, learnt),
+            upstream,
+            admission,
+            tokens,
+            track_ids: wiring::track_ids(written.track_id),
+            attempts: written.retry.attempts.get(),
+            replay_buffer: written.retry.replay_buffer,
+            connect_timeout: written.timeouts.connect,
+            response_timeout: written.timeouts.response,
+            metrics: self.metrics.tenant(&written.name),
+        });
+        Wired { tenant, way, credentials: written.credentials.clone(), settings }
+    }
+}
+
+impl Materials {
+    /// Reads every certificate and key that `config` names. A tenant that is `known`, and reached in the same way, is
+    /// reached over the same connections.
+    fn gather(config: &Config, known: &HashMap<Arc<str>, Wired>) -> Result<Self, Vec<Unusable>> {
+        let identity = config.listen.tls.as_ref().map(|tls| {
+            proxy::server_config(&tls.certificate, &tls.key)
+                .map_err(|cause| Unusable { key: "listen.tls".to_owned(), cause })
+        });
+        let ways = config.tenants.iter().map(|tenant| {
+            let key = || format!("tenants.{}.ca_certificate", tenant.name);
+            reach(tenant, known.get(&tenant.name)).map_err(|cause| Unusable { key: key(), cause })
+        });
+        let ways: Vec<_> = ways.collect();
+
+        match (identity.transpose(), ways) {
+            (Ok(identity), ways) if ways.iter().all(Result::is_ok) => {
+                Ok(Self { identity, ways: ways.into_iter().flatten().collect() })
+            }
+            (identity, ways) => Err(identity
+                .err()
+                .into_iter()
+                .chain(ways.into_iter().filter_map(Result::err))
+                .collect()),
+        }
+    }
+}
+
+/// Everything in `config` that could be read, and cannot be used.
+pub(crate) fn unusable(config: &Config) -> Vec<Unusable> {
+    Materials::gather(config, &HashMap::new()).err().unwrap_or_default()
+}
+
+fn reach(tenant: &config::Tenant, known: Option<&Wired>) -> Result<(Way, Upstream), TlsError> {
+    let roots = tenant.ca_certificate.as_deref();
+    let way = Way {
+        base_url: tenant.base_url.clone(),
+        // One that cannot be read is told below, where it is read for use.
+        roots: roots.map(|path| std::fs::read(path).unwrap_or_default()),
+        patience: tenant.timeouts.connect,
+    };
+    if let Some(known) = known.filter(|known| known.way == way) {
+        return Ok((way, known.tenant.upstream.clone()));
+    }
+    let tls = proxy::client_config(roots)?;
+    let base_url: Uri = tenant.base_url.to_string().parse().expect("the configuration checked it");
+    let upstream = Upstream::new(&base_url, Connector::tcp(tls, tenant.timeouts.connect));
+    Ok((way, upstream))
+}
+
+fn are_same(one: &Credentials, other: &Credentials) -> bool {
+    let Credentials::OAuth { client_id, client_secret, .. } = one;
+    let Credentials::OAuth { client_id: other_id, client_secret: other_secret, .. } = other;
+    client_id == other_id && client_secret.expose() == other_secret.expose()
+}
+
+fn view(tenant: &Arc<Tenant>) -> admin::Tenant {
+    admin::Tenant {
+        name: Arc::clone(&tenant.name),
+        admission: Arc::clone(&tenant.admission),
+        tokens: Arc::clone(&tenant.tokens),
+    }
+}
