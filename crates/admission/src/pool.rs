@@ -344,13 +344,15 @@ impl Pool {
         }
         let hold = self.hold.guess().as_secs_f64();
         let round = Round { hold, capacity: self.capacity.current(now), now };
-        self.shares.choose(&round, |app| {
+        let mut turn = self.shares.choose(&round, |app| {
             let app = &mut tenant.apps[app];
             if app.is_at_cap() {
                 return Some(Hindrance::Cap);
             }
             app.rate_blocks(now).map(Hindrance::Rate)
-        })
+        })?;
+        turn.own_hold = self.parts[turn.app.index()].hold.guess().as_secs_f64();
+        Some(turn)
     }
 
     /// Whether a call of `app` may go with nobody waiting before it. After settling, whoever waits in

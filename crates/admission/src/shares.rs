@@ -15,6 +15,10 @@
 //! goes first by about one turn of the whole pool, and no further, because from then on its virtual
 //! time stays as far ahead; its share in the long run is that of its weight. Whoever is passed over falls
 //! behind in virtual time and so gets nearer to its turn: that is how waiting ages.
+//!
+//! A reserve is a step on which an app stands, not a gift besides its share: what it has of it counts, but
+//! never puts the app further ahead than just out of turn. And whoever is held at its cap, although it
+//! would use more, may stay a little behind, or it would lose its place each time and not even get that.
 
 use std::collections::BTreeSet;
 
@@ -60,6 +64,8 @@ struct Share {
     /// When its turn was, in turns of anybody: between equals, whose turn is the longest ago goes first.
     last: u64,
     standing: Standing,
+    /// Whether its cap or its rate has kept it from going since it last had no call that is ready.
+    was_held: bool,
 }
 
 /// What an app's priority means for a choice.
@@ -101,6 +107,10 @@ pub(crate) struct Turn {
     pub(crate) app: AppId,
     /// Whether it is the turn because of a reserve.
     pub(crate) reserved: bool,
+    /// How much virtual time a turn of the whole pool is.
+    lead: f64,
+    /// How long the app itself holds a permit, on average, in seconds.
+    pub(crate) own_hold: f64,
 }
 
 /// What a choice depends on besides the shares.
@@ -128,6 +138,13 @@ struct Order {
     class: u8,
     behind: f64,
     last: u64,
+}
+
+impl Round {
+    /// Returns how much virtual time a turn of the whole pool is, if apps with so much weight want one.
+    fn lead(&self, weights: u64) -> f64 {
+        self.hold * f64::from(self.capacity) / weights.max(1) as f64
+    }
 }
 
 impl Shares {
@@ -192,6 +209,7 @@ impl Shares {
                 *weights -= weight;
                 self.step_out(app);
                 self.shares[app].standing = Standing::Away;
+                self.shares[app].was_held = false;
             }
         }
     }
@@ -222,10 +240,15 @@ impl Shares {
             self.release(app as usize);
         }
         loop {
-            self.let_newcomers_compete(now);
+            self.let_newcomers_compete(round, now);
             let (app, order) = self.first(round, now)?;
             let Some(hindrance) = hinders(app as usize) else {
-                return Some(Turn { app: AppId(app), reserved: order.class == 0 });
+                let reserved = order.class == 0;
+                if reserved {
+                    self.raise_floor(now);
+                }
+                let lead = round.lead(self.weights[0]);
+                return Some(Turn { app: AppId(app), reserved, lead, own_hold: round.hold });
             };
             self.hold(app as usize, hindrance);
         }
@@ -241,11 +264,18 @@ impl Shares {
         let share = &mut self.shares[app];
         let floor = &mut self.floor[share.side()];
         share.run(now);
-        share.virtual_time = share.virtual_time.max(*floor);
         match turn {
-            None => *floor = share.virtual_time,
-            // What is guaranteed is not borrowed: it is not paid back from the share later.
-            Some(turn) if turn.reserved => share.virtual_time = *floor,
+            None => {
+                share.virtual_time = share.virtual_time.max(*floor);
+                *floor = share.virtual_time;
+            }
+            // What is guaranteed is not borrowed: it is not paid back from the share later. But it is no
+            // gift besides the share either, so it leaves the app behind all others that have theirs.
+            Some(turn) if turn.reserved => {
+                let round = turn.own_hold * f64::from(share.reserve) / f64::from(share.weight);
+                let last = *floor + (share.turns_ahead() + 1.0) * turn.lead + round;
+                share.virtual_time = share.virtual_time.min(last);
+            }
             Some(_) => {}
         }
         share.in_use += 1;
@@ -281,15 +311,17 @@ impl Shares {
     }
 
     /// Lets newcomers start from where the others are.
-    fn let_newcomers_compete(&mut self, now: f64) {
+    fn let_newcomers_compete(&mut self, round: &Round, now: f64) {
         if self.newcomers.is_empty() {
             return;
         }
         self.raise_floor(now);
+        let lead = round.lead(self.weights[0]);
         while let Some(app) = self.newcomers.pop() {
             let share = &mut self.shares[app as usize];
             share.run(now);
-            share.virtual_time = share.virtual_time.max(self.floor[share.side()]);
+            let floor = self.floor[share.side()] - share.turns_remembered() * lead;
+            share.virtual_time = share.virtual_time.max(floor);
             self.step_in(app as usize);
         }
     }
@@ -321,8 +353,7 @@ impl Shares {
 
     /// Returns who is first of those that compete.
     fn first(&mut self, round: &Round, now: f64) -> Option<(u32, Order)> {
-        let weights = self.weights[0].max(1) as f64;
-        let lead = round.hold * f64::from(round.capacity) / weights;
+        let lead = round.lead(self.weights[0]);
         let mut first: Option<(u32, Order)> = None;
         for level in &self.idle {
             let Some((.., app)) = level.first() else { continue };
@@ -355,6 +386,7 @@ impl Shares {
         };
         self.held.extend(until.map(|until| (until, index(app))));
         self.shares[app].standing = Standing::Held(until);
+        self.shares[app].was_held = true;
     }
 
     /// Puts an app among those that compete.
@@ -408,6 +440,7 @@ impl Share {
             since: now,
             last: 0,
             standing: Standing::Away,
+            was_held: false,
         }
     }
 
@@ -421,6 +454,22 @@ impl Share {
 
     fn time_to(&self, now: f64) -> f64 {
         (now - self.since).max(0.0)
+    }
+
+    /// How many turns of the whole pool it is ahead of the lowest priority.
+    fn turns_ahead(&self) -> f64 {
+        match self.level {
+            Level::Ahead(turns) => f64::from(turns),
+            Level::LeftOver => 0.0,
+        }
+    }
+
+    /// How many turns of the whole pool it may be behind when it begins to compete. Who wanted nothing
+    /// is owed nothing. Who is held at its cap again and again never gets all of its share, so it may
+    /// be as far behind as makes it as early as anybody; otherwise it would not even get its cap.
+    fn turns_remembered(&self) -> f64 {
+        let ahead = self.turns_ahead();
+        if self.was_held { f64::from(LONGEST_HEAD_START) + 1.0 - ahead } else { 0.0 }
     }
 
     /// Whether it shares, or takes what is left over.
@@ -449,11 +498,9 @@ impl Share {
             return Order { class: 0, behind: part, last: self.last };
         }
         let out = f64::from(self.in_use) * hold / f64::from(self.weight);
-        let (class, ahead) = match self.level {
-            Level::Ahead(turns) => (1, f64::from(turns) * lead),
-            Level::LeftOver => (2, 0.0),
-        };
-        Order { class, behind: self.virtual_time + out - ahead, last: self.last }
+        let class = if self.side() == 0 { 1 } else { 2 };
+        let behind = self.virtual_time + out - self.turns_ahead() * lead;
+        Order { class, behind, last: self.last }
     }
 }
 
