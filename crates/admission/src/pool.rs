@@ -221,7 +221,8 @@ impl Pool {
         self.capacity.in_use(self.in_use - 1, self.in_use, now);
         self.in_use -= 1;
         self.shares.give_back(grant.app.index(), now);
-        self.queue.give_back(grant.app, grant.user);
+        let held = now.saturating_duration_since(grant.granted);
+        self.queue.give_back(grant.app, grant.user, held);
         tenant.app_mut(grant.app).give_back();
     }
 

@@ -1,6 +1,7 @@
 //! Who waits for a pool: in order within an app, and in turn between the users of an app.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -69,6 +70,8 @@ struct Line {
     /// Those with a call that is ready, the next one first.
     turns: BTreeSet<Turn>,
     turn: u64,
+    /// From where users start who come anew: whoever was away is not owed that time.
+    floor: Duration,
 }
 
 /// One user of an app.
@@ -76,14 +79,18 @@ struct Line {
 struct User {
     ready: BTreeMap<Key, Waiter>,
     in_use: u32,
+    /// How long its permits were held, or those of whoever had the least when it came.
+    used: Duration,
     /// When its turn was, or when it came.
     turn: u64,
 }
 
-/// Whoever has the fewest permits out goes first; of these, whose turn is the longest ago.
+/// Whoever has the fewest permits out goes first; of these, who has held permits for the shortest time;
+/// of these, whose turn is the longest ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     in_use: u32,
+    used: Duration,
     turn: u64,
     user: Option<u64>,
 }
@@ -196,9 +203,9 @@ impl Queue {
         self.lines[app.index()].take(user);
     }
 
-    /// A permit came back from a user of an app.
-    pub(crate) fn give_back(&mut self, app: AppId, user: Option<u64>) {
-        self.lines[app.index()].give_back(user);
+    /// A permit came back from a user of an app that was held for so long.
+    pub(crate) fn give_back(&mut self, app: AppId, user: Option<u64>, held: Duration) {
+        self.lines[app.index()].give_back(user, held);
     }
 
     /// Returns how many calls of an app go before one that asks with `ticket`, or at the back.
@@ -236,18 +243,20 @@ impl Line {
     fn push(&mut self, key: Key, waiter: Waiter) {
         self.ready += 1;
         self.turn += 1;
-        let turn = self.turn;
+        let (turn, floor) = (self.turn, self.floor);
         self.change(waiter.user, |user| {
             if user.ready.is_empty() {
                 // Whoever comes anew stands behind all who wait, as if the turn had just been theirs.
                 user.turn = turn;
+                user.used = user.used.max(floor);
             }
             user.ready.insert(key, waiter);
         });
     }
 
     fn pop(&mut self) -> Option<Waiter> {
-        let Turn { user: name, .. } = *self.turns.first()?;
+        let Turn { user: name, used, .. } = *self.turns.first()?;
+        self.floor = self.floor.max(used);
         self.turn += 1;
         let turn = self.turn;
         self.change(name, |user| {
@@ -279,8 +288,11 @@ impl Line {
         self.change(name, |user| user.in_use += 1);
     }
 
-    fn give_back(&mut self, name: Option<u64>) {
-        self.change(name, |user| user.in_use -= 1);
+    fn give_back(&mut self, name: Option<u64>, held: Duration) {
+        self.change(name, |user| {
+            user.in_use -= 1;
+            user.used += held;
+        });
     }
 
     /// Changes a user and its place in the order of turns; users of whom nothing is left are forgotten.
@@ -314,6 +326,6 @@ impl Line {
 
 impl User {
     fn as_turn(&self, user: Option<u64>) -> Turn {
-        Turn { in_use: self.in_use, turn: self.turn, user }
+        Turn { in_use: self.in_use, used: self.used, turn: self.turn, user }
     }
 }
