@@ -210,10 +210,11 @@ impl State {
         let was_capped = self.tenant.app(grant.app).is_at_cap();
         self.pools[grant.pool.index()].give_back(grant, &mut self.tenant, now);
         if was_capped {
-            // Whichever pool the app waits for, it may go now.
+            // Whichever pool the app waits for, it may go now. If it waits for several, they take turns.
             for pool in &mut self.pools {
                 pool.shares.release(grant.app.index());
             }
+            self.first = grant.pool.index() + 1;
             self.settle_all(now, outbox);
         } else {
             self.settle(grant.pool, now, outbox);
