@@ -4,6 +4,7 @@ mod capacity;
 mod changing;
 mod deadlines;
 mod dropping;
+mod fairness;
 mod pace;
 mod prediction;
 mod queue;
@@ -12,6 +13,7 @@ mod sharing;
 mod simulation;
 mod size;
 mod snapshot;
+mod stage;
 mod threads;
 
 use std::future::Future;
