@@ -1,7 +1,13 @@
 //! Plots as SVG: panels one above the other on one horizontal axis. No more than these
 //! measurements need, and readable without colours: lines differ in their dashes too.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    fs,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 74.0;
@@ -178,6 +184,19 @@ fn step(range: f64) -> f64 {
     let power = 10_f64.powf((range / 5.0).log10().floor());
     let rounds = [5.0, 2.0, 1.0].map(|round| round * power);
     rounds.into_iter().find(|step| range / step >= 5.0).unwrap_or(power)
+}
+
+impl Plot {
+    /// Writes it to a file, whose folder is made if there is none.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let folder = file.parent().map_or(Ok(()), fs::create_dir_all);
+        folder
+            .and_then(|()| fs::write(file, self.to_string()))
+            .with_context(|| file.display().to_string())
+    }
 }
 
 impl fmt::Display for Plot {

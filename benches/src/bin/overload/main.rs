@@ -13,9 +13,9 @@ mod reloads;
 mod report;
 mod samples;
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use benches::{
     client,
     duration::duration,
@@ -207,8 +207,7 @@ async fn measure(options: &Options) -> Result<()> {
         println!("{}", Comparison::new(options, &runs));
     }
     if let Some(file) = &options.plot {
-        let plot = picture::draw(options, &runs);
-        fs::write(file, plot.to_string()).with_context(|| file.display().to_string())?;
+        picture::draw(options, &runs).save(file)?;
         println!("Drawn: {}", file.display());
     }
     Ok(())

@@ -6,7 +6,6 @@
 
 use std::{
     collections::VecDeque,
-    fs,
     future::Future,
     mem,
     path::PathBuf,
@@ -15,7 +14,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use benches::{
     machine::{self, Memory},
     plot::{Axis, Look, Mark, Panel, Plot, Scale, Series, figure},
@@ -97,8 +96,7 @@ fn main() -> Result<()> {
     println!("- admit and release, nobody waits: {uncontended:.2} µs");
     println!("{memory}");
     if let Some(file) = &options.plot {
-        fs::write(file, plot(&curves, &options).to_string())
-            .with_context(|| file.display().to_string())?;
+        plot(&curves, &options).save(file)?;
         println!("Drawn: {}", file.display());
     }
     Ok(())
