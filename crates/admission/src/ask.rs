@@ -80,6 +80,11 @@ pub enum Refused {
         /// When the refused call may be sent again.
         until: Instant,
     },
+    /// Too many at the same time, but in another pool than the permit's: only this call waits.
+    Elsewhere {
+        /// When the refused call may be sent again.
+        until: Instant,
+    },
     /// A window of the tenant is used up. Every pool pauses until `until`.
     Rate {
         /// When the window begins anew.
@@ -140,7 +145,7 @@ pub enum Shed {
         until: Instant,
     },
     /// The app, or the tenant, has sent as many calls as it may until the deadline.
-    #[error("as many calls were sent as may be in this time")]
+    #[error("this app, or its tenant, has sent as many calls as it may for now")]
     RateLimited {
         /// When a call may be sent: whole seconds, at least one.
         retry_after: Duration,

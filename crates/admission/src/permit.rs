@@ -40,6 +40,9 @@ impl Permit {
     /// again with. With it the call waits until the moment that the refusal named, or is told at
     /// once that its deadline comes first.
     ///
+    /// This is also how a permit is given back that turned out to be of the wrong pool: as refused
+    /// elsewhere, until now.
+    ///
     /// A refusal under concurrency lowers the pool's capacity to what demonstrably fitted, or pauses the
     /// pool if the settings say so, and its moment is no further away than the settings' cap; one under
     /// a rate pauses every pool of the tenant.

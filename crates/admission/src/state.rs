@@ -122,8 +122,10 @@ impl State {
     ) -> Instant {
         let pool = &mut self.pools[grant.pool.index()];
         let until = match (refused, pool.retry_after_cap) {
-            (Refused::Concurrency { until }, Some(cap)) => until.min(now + cap),
-            (Refused::Concurrency { until } | Refused::Rate { until }, _) => until,
+            (Refused::Rate { until }, _) => until,
+            (Refused::Concurrency { until } | Refused::Elsewhere { until }, cap) => {
+                cap.map_or(until, |cap| until.min(now + cap))
+            }
         };
         match (refused, pool.on_refusal) {
             (Refused::Concurrency { .. }, OnRefusal::Shrink) => {
@@ -132,6 +134,7 @@ impl State {
             (Refused::Concurrency { .. }, OnRefusal::Freeze) => {
                 self.pause(grant.pool.index()..=grant.pool.index(), until, now, outbox);
             }
+            (Refused::Elsewhere { .. }, _) => {}
             // The windows are the tenant's: every pool waits.
             (Refused::Rate { .. }, _) => self.pause(0..=self.pools.len() - 1, until, now, outbox),
         }

@@ -95,8 +95,6 @@ pub(crate) struct Answer {
     pub(crate) token: u64,
     /// The call's place in the queue, if it must go there again.
     pub(crate) ticket: Ticket,
-    /// Before when it must not be sent again, if the ticket does not say that.
-    pub(crate) rests_until: Option<Instant>,
 }
 
 /// The body of an answer.
@@ -311,7 +309,6 @@ fn judge(
     let is_misplaced = claim.observe(&head.headers);
 
     let mut ticket = claim.ticket();
-    let mut rests_until = None;
     match &verdict {
         Verdict::Relay => metrics.attempt(Label::Relay, took),
         Verdict::Unauthenticated => {
@@ -323,6 +320,10 @@ fn judge(
         Verdict::Refused(refusal) => {
             let until = Instant::now() + refusal.wait;
             let (kind, refused) = match refusal.kind {
+                // Another pool is full than the one that gave the permit, which need not shrink for it.
+                RefusalKind::Concurrency if is_misplaced => {
+                    (RefusedKind::Concurrency, Refused::Elsewhere { until })
+                }
                 RefusalKind::Concurrency => {
                     (RefusedKind::Concurrency, Refused::Concurrency { until })
                 }
@@ -331,20 +332,14 @@ fn judge(
             metrics.attempt(Label::Refused, took);
             metrics.refused(kind);
             // Zuora did not begin, so the permit goes back at once, and this call to the front of its queue.
-            if is_misplaced && refusal.kind == RefusalKind::Concurrency {
-                // Another pool is full than the one that gave the permit, which need not shrink for it.
-                claim.permit = None;
-                rests_until = Some(until);
-            } else {
-                ticket = claim.refused(refused).unwrap_or(ticket);
-            }
+            ticket = claim.refused(refused).unwrap_or(ticket);
         }
     }
     let content = match content.rest {
         Some(rest) => Content::Begun { first: content.first, rest, claim },
         None => Content::Whole(content.first),
     };
-    Answer { head, content, verdict, token, ticket, rests_until }
+    Answer { head, content, verdict, token, ticket }
 }
 
 impl Claim {

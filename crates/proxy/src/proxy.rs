@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use admission::{Ask, Deadline, Permit, Place, Shed, Ticket, WaitReason};
+use admission::{Ask, Deadline, Permit, Place, Refused, Ticket};
 use credentials::Token;
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
@@ -14,7 +14,7 @@ use http::{HeaderMap, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use telemetry::{AppMetrics, Metrics, Verdict as Label};
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zuora::{Target, TrackId, Verdict};
@@ -52,7 +52,7 @@ pub struct Proxy {
 enum Next {
     Relay(Box<Answer>),
     /// Back to the queue with this ticket, and not before this moment if the ticket does not know it.
-    Requeue(Ticket, Option<Instant>),
+    Requeue(Ticket),
 }
 
 impl Proxy {
@@ -135,10 +135,7 @@ impl Proxy {
                 Next::Relay(answer) => {
                     return Ok(relay(*answer, &route, outbound.is_write(), &self.tasks));
                 }
-                Next::Requeue(ticket, rests_until) => {
-                    ask.place = Place::Front(ticket);
-                    self.requeue(&ask, rests_until, call).await?;
-                }
+                Next::Requeue(ticket) => ask.place = Place::Front(ticket),
             }
         }
     }
@@ -203,7 +200,8 @@ impl Proxy {
             if route.is_right() {
                 break permit;
             }
-            ask.place = Place::Front(permit.ticket());
+            let until = Instant::now();
+            ask.place = Place::Front(permit.refused(Refused::Elsewhere { until }));
         };
         call.leave();
         if let Some(reason) = permit.would_have_waited() {
@@ -259,36 +257,6 @@ impl Proxy {
             Leg::start(attempt, then).within(route.tenant.response_timeout, &progress).await;
         call.leave();
         answer
-    }
-
-    /// Back to the queue, once the call may be sent again.
-    async fn requeue(
-        &self,
-        ask: &Ask,
-        rests_until: Option<Instant>,
-        call: &mut Call,
-    ) -> Result<(), Error> {
-        match rests_until {
-            // Boxed, so that calls which never rest carry no timer for it.
-            Some(until) => Box::pin(self.rest(until, ask, call)).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Waits for the moment before which a call that was refused in another pool than its own must not be sent again.
-    async fn rest(&self, until: Instant, ask: &Ask, call: &mut Call) -> Result<(), Error> {
-        if moment(ask.deadline) <= until {
-            return Err(Shed::Cooldown { until }.into());
-        }
-        call.enter(Phase::Queue);
-        let rested = tokio::select! {
-            biased;
-            () = sleep_until(until) => Ok(()),
-            () = self.closing.cancelled() => Err(Error::Draining),
-        };
-        call.leave();
-        call.waited(WaitReason::Cooldown.as_str());
-        rested
     }
 
     /// The answer to a call that failed here.
@@ -381,24 +349,22 @@ async fn judge(
         None
     };
     let may_repeat = obstacle.is_none();
-    let (label, ticket, rests_until) = match answer {
+    let (label, ticket) = match answer {
         Ok(answer) => match answer.verdict {
             Verdict::Relay => return Ok(Next::Relay(answer)),
             // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
-            Verdict::Refused(_) if may_repeat => {
-                (Label::Refused, answer.ticket, answer.rests_until)
-            }
+            Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
             Verdict::Unauthenticated
                 if may_repeat && has_fresh_token(route, &answer, ask, call).await =>
             {
-                (Label::Unauthenticated, answer.ticket, None)
+                (Label::Unauthenticated, answer.ticket)
             }
             Verdict::Refused(_) | Verdict::Unauthenticated => {
                 route.tenant.metrics.retry_abandoned(obstacle.unwrap_or("no-other-token"));
                 return Ok(Next::Relay(answer));
             }
         },
-        Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket, None),
+        Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket),
         Err(failure) => {
             let why = match failure {
                 Failure::Unreachable(_) => "unreachable",
@@ -411,7 +377,7 @@ async fn judge(
         }
     };
     call.repeats = Some(label);
-    Ok(Next::Requeue(ticket, rests_until))
+    Ok(Next::Requeue(ticket))
 }
 
 /// Whether there is another token than the one that Zuora did not take. A second refusal is the caller's to see.

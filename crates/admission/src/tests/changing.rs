@@ -179,6 +179,24 @@ async fn the_rest_of_a_refused_call_may_be_capped_but_not_that_of_a_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_was_refused_elsewhere_rests_and_nothing_else_changes() {
+    let mut settings = one_pool(10);
+    settings.pools[0].retry_after_cap = Some(secs(2));
+    let admission = admission(settings);
+    let until = Instant::now() + secs(50);
+
+    let ticket = at_once(&admission, ask()).unwrap().refused(Refused::Elsewhere { until });
+
+    let shown = admission.snapshot();
+    assert_eq!((shown.in_use, shown.pools[0].capacity), (0, 10));
+    drop(at_once(&admission, ask_of(1)).expect("others go on"));
+    let (waited, permit) =
+        timed(admission.admit(Ask { place: Place::Front(ticket), ..ask() })).await;
+    assert!((secs(2)..millis(2300)).contains(&waited), "{waited:?}");
+    drop(permit.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_limit_type_gets_a_pool_of_its_own() {
     let admission = admission(one_pool(10));
 

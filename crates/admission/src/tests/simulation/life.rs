@@ -161,7 +161,9 @@ impl Life {
             return None;
         };
         self.world().refuses(pool, kind, began, now);
-        let (Refused::Concurrency { until } | Refused::Rate { until }) = kind;
+        let (Refused::Concurrency { until }
+        | Refused::Elsewhere { until }
+        | Refused::Rate { until }) = kind;
         Some((permit.refused(kind), until))
     }
 
@@ -276,6 +278,7 @@ impl World {
                 self.pools[pool].books.refuses(sent, now);
                 self.seen.concurrency += 1;
             }
+            Refused::Elsewhere { .. } => unreachable!("this tenant names the right pool"),
             Refused::Rate { until } => {
                 self.pools.iter_mut().for_each(|pool| pool.books.pauses(until, now));
                 self.seen.rate += 1;
