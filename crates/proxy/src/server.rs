@@ -14,7 +14,7 @@ use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -41,6 +41,9 @@ const STREAMS: u32 = 256;
 /// Pause after the system would not give us a connection, as when file descriptors run out: trying at once would keep a
 /// core busy and change nothing.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// How many connections may wait to be accepted; the system may have a lower bound of its own.
+const BACKLOG: u32 = 4096;
 
 /// The data port.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Server {
         max_connections: usize,
         proxy: Arc<Proxy>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = listen(address)?;
         let shared = Shared {
             proxy,
             identity,
@@ -102,6 +105,19 @@ impl Server {
         shared.connections.close();
         shared.connections.wait().await;
     }
+}
+
+/// Listens with a backlog for many programs that start at the same moment. Where it is too short, connections that do
+/// not fit are tried again by their callers' systems, a second later.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As `TcpListener::bind` does: what an earlier process left behind must not be in the way.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The next connection, once there is a place for it; `None` when serving should stop.
