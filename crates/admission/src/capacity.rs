@@ -15,9 +15,9 @@ const DOUBLINGS: u32 = 2;
 const KEPT_FIFTHS: u32 = 4;
 /// The clean seconds that make an empty pool whole, where Zuora does not say what remains.
 const SECONDS_TO_WHOLE: u32 = 40;
-/// What Zuora says remains may be a second old. After so long it is of a time after the refusal, and
-/// then it is a better guide than what the refusal left.
-const SETTLED: Duration = Duration::from_secs(2);
+/// What Zuora says remains may be a second old, and is compared with the most that was out lately. After
+/// so long both are of a time after the refusal, and then what remains shows how much more fits.
+const SETTLED: Duration = Duration::from_secs(3);
 /// With an unknown number of calls of an earlier life still at Zuora, a quarter is used at first.
 const CAUTION: u32 = 4;
 
@@ -151,10 +151,12 @@ impl Capacity {
         }
         self.observed = Some(said.limit);
         if let Some(remaining) = said.remaining {
-            self.outside.heard(said.limit, remaining, in_use, now);
-            if self.shrunk.as_ref().is_some_and(|it| it.settled <= now) {
-                self.shrunk = None;
+            let ours = self.outside.heard(said.limit, remaining, in_use, now);
+            if let Some(shrunk) = self.shrunk.as_mut().filter(|it| it.settled <= now) {
+                // Nothing remains: others may want more than they have, and no more is tried.
+                shrunk.permits = shrunk.permits.max(ours.saturating_add(remaining));
             }
+            self.advance(now);
         }
         said.limit != self.configured && self.told.replace(said.limit) != Some(said.limit)
     }

@@ -59,8 +59,8 @@ impl Outside {
         self.ours = Highest { second: self.second(now), values: [fitted; SECONDS] };
     }
 
-    /// Takes in what an answer said of the free permits.
-    pub(crate) fn heard(&mut self, limit: u32, remaining: u32, in_use: u32, now: Instant) {
+    /// Takes in what an answer said of the free permits. Returns how many were taken to be ours.
+    pub(crate) fn heard(&mut self, limit: u32, remaining: u32, in_use: u32, now: Instant) -> u32 {
         let second = self.second(now);
         self.ours.forget_until(second, in_use);
         let ours = self.ours.of_last(RECENT).max(in_use);
@@ -70,6 +70,7 @@ impl Outside {
         let (recent, all) = (self.theirs.of_last(RECENT), self.theirs.of_last(SECONDS));
         self.estimate = if recent + FLUTTER < all { recent } else { all };
         self.heard = Some(now);
+        ours
     }
 
     /// Returns how many permits others take.

@@ -133,16 +133,23 @@ fn without_an_answer_for_half_a_minute_nothing_is_known_of_others() {
 }
 
 #[test]
-fn two_seconds_after_a_refusal_zuoras_word_counts_more() {
+fn three_seconds_after_a_refusal_zuora_shows_how_much_more_fits() {
     let story = |at, remaining| {
         let before = [(0, InUse(24)), (0, Remains(40, 0, 24)), (0, RefusedWith(20))];
         before.into_iter().chain([(at, Remains(40, remaining, 24))]).collect::<Vec<_>>()
     };
     // It may be from before the refusal, and nothing is tried meanwhile.
-    check(40, 0, &story(1999, 16), &[(1999, 19)]);
-    check(40, 0, &story(2000, 0), &[(2000, 24)]);
+    check(40, 0, &story(2999, 16), &[(2999, 19)]);
+    check(40, 0, &story(3000, 0), &[(3000, 24)]);
     check(40, 0, &story(3000, 6), &[(3000, 30)]);
     check(40, 0, &story(3000, 16), &[(3000, 40)]);
+}
+
+#[test]
+fn while_nothing_remains_others_may_want_more_than_they_have() {
+    let refused = [(0, InUse(32)), (0, RefusedWith(31)), (1, InUse(25))];
+    let full = refused.iter().cloned().chain((3..30).map(|at| (at * 1000, Remains(40, 0, 25))));
+    check(40, 0, &full.collect::<Vec<_>>(), &[(29_000, 25)]);
 }
 
 #[test]
@@ -150,8 +157,8 @@ fn refused_requests_were_not_at_zuora() {
     // Forty were out, others took ten: thirty fitted, and nothing remains.
     let refused = |at: u64, left: u32| [(at, RefusedWith(left)), (at, InUse(left))];
     let story = [vec![(0, InUse(40))], refused(1000, 39).into(), refused(1000, 30).into()].concat();
-    let story = [story, vec![(3000, Remains(40, 0, 30))]].concat();
-    check(40, 0, &story, &[(3000, 30)]);
+    let story = [story, vec![(4000, Remains(40, 0, 30))]].concat();
+    check(40, 0, &story, &[(4000, 30)]);
 }
 
 #[test]
