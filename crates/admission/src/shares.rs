@@ -326,10 +326,10 @@ impl Shares {
         }
     }
 
-    /// The floor is where the furthest behind of those is who kept competing. Where nobody did, nobody
-    /// was kept from anything, and all newcomers start from the furthest ahead of them.
+    /// The floor is where the furthest behind of those is who kept competing. Where nobody did, nobody was
+    /// kept from anything by what others had, and all start from the furthest ahead of them.
     fn raise_floor(&mut self, now: f64) {
-        let (mut last, mut first) = ([f64::INFINITY; 2], [0.0_f64; 2]);
+        let mut last = [f64::INFINITY; 2];
         for (level, idle) in self.idle.iter().enumerate().skip(1) {
             if let Some((bits, ..)) = idle.first() {
                 let side = usize::from(level == LEFT_OVER);
@@ -341,14 +341,20 @@ impl Shares {
             share.run(now);
             last[share.side()] = last[share.side()].min(share.virtual_time);
         }
-        for app in &self.newcomers {
-            let share = &self.shares[*app as usize];
-            first[share.side()] = first[share.side()].max(share.virtual_time);
+        for (side, last) in last.into_iter().enumerate() {
+            let start = if last.is_finite() { last } else { self.furthest_ahead(side, now) };
+            self.floor[side] = self.floor[side].max(start);
         }
-        for (side, floor) in self.floor.iter_mut().enumerate() {
-            let start = if last[side].is_finite() { last[side] } else { first[side] };
-            *floor = floor.max(start);
-        }
+    }
+
+    /// Returns where the furthest ahead is of those who have permits out or want one.
+    fn furthest_ahead(&mut self, side: usize, now: f64) -> f64 {
+        let is_active = |it: &&mut Share| it.in_use > 0 || it.standing != Standing::Away;
+        let active = self.shares.iter_mut().filter(|it| it.side() == side).filter(is_active);
+        active.fold(0.0, |furthest, share| {
+            share.run(now);
+            furthest.max(share.virtual_time)
+        })
     }
 
     /// Returns who is first of those that compete.
