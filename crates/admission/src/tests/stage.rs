@@ -58,6 +58,11 @@ impl Stage {
         self.look_at(call)
     }
 
+    /// A call that waits leaves.
+    pub(super) fn leaves(&mut self, call: u64) {
+        self.waiting.remove(&call);
+    }
+
     /// Returns whoever was told something first, and what, as long as there is anybody.
     pub(super) fn told(&mut self) -> Option<(u64, Outcome)> {
         loop {

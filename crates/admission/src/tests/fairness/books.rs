@@ -87,6 +87,10 @@ impl Books {
         self.change(caller, |flow| flow.waiting += 1);
     }
 
+    pub(super) fn leaves(&mut self, caller: Caller) {
+        self.change(caller, |flow| flow.waiting -= 1);
+    }
+
     pub(super) fn begins(&mut self, caller: Caller) {
         let Caller { pool, app, .. } = caller;
         let promise = self.promises[app];

@@ -21,7 +21,7 @@ const REQUESTS: f64 = 40.0;
 /// No smaller share is judged: it would take too long.
 const SMALLEST: f64 = 0.05;
 /// More than that, and the life is thought of anew, with other dice: tests are to be quick.
-const MOST_CALLS: f64 = 6000.0;
+const MOST_CALLS: f64 = 5000.0;
 
 /// How many shares a life had to judge.
 pub(super) struct Judged {
