@@ -46,15 +46,16 @@ pub struct Source {
 pub(crate) struct Follower {
     works: Arc<Works>,
     path: PathBuf,
-    /// What the configuration in use was read from.
-    files: BTreeSet<PathBuf>,
     in_use: Fingerprint,
     /// What is shown of it.
     known: Configuration,
-    /// What the files looked like when they were last found changed.
+    /// What the last configuration was read from that could be read to its end, whether or not it could be used.
+    files: BTreeSet<PathBuf>,
+    /// What these files looked like then; `None` if what is on disk now cannot be read to its end. Then it is not known
+    /// what it hangs on, and it is read again and again.
+    seen: Option<Fingerprint>,
+    /// What they looked like when they were found changed.
     suspect: Option<Fingerprint>,
-    /// Whether it is not known which files the configuration on disk hangs on: it could not be read to its end.
-    is_blind: bool,
     requests: mpsc::Receiver<Request>,
     hangup: Signal,
     events: mpsc::Receiver<()>,
@@ -69,6 +70,16 @@ enum Cause {
     Change,
     Signal,
     Request,
+}
+
+/// What came of reading it.
+enum Found {
+    /// It is the one in use.
+    Same,
+    /// It is in use now, except for these keys, which need a restart.
+    Taken(Vec<&'static str>),
+    /// It cannot be used.
+    Refused(Vec<Problem>),
 }
 
 impl Cause {
@@ -134,10 +145,10 @@ impl Follower {
         Self {
             works,
             files: loaded.files,
+            seen: Some(fingerprint.clone()),
             in_use: fingerprint,
             known,
             suspect: None,
-            is_blind: false,
             requests,
             hangup,
             events,
@@ -176,22 +187,16 @@ impl Follower {
     /// Returns when to look again, if that is soon.
     async fn look(&mut self) -> Option<Instant> {
         let files = self.files.clone();
-        let seen = spawn_blocking(move || Fingerprint::of(&files)).await.ok()?;
-        let is_broken = !self.known.problems.is_empty();
-        if seen == self.in_use && !is_broken {
+        let now = spawn_blocking(move || Fingerprint::of(&files)).await.ok()?;
+        if self.seen.as_ref() == Some(&now) {
             self.suspect = None;
             return None;
         }
-        let is_settled = self.suspect.as_ref() == Some(&seen);
-        let was_read = is_settled && is_broken && !self.is_blind;
-        self.suspect = Some(seen);
-        match (is_settled, was_read) {
-            (false, _) => return Some(Instant::now() + QUIET),
-            (true, true) => {}
-            (true, false) => {
-                self.read(Cause::Change).await;
-            }
+        if self.suspect.as_ref() != Some(&now) {
+            self.suspect = Some(now);
+            return Some(Instant::now() + QUIET);
         }
+        self.read(Cause::Change).await;
         None
     }
 
@@ -199,53 +204,45 @@ impl Follower {
     async fn read(&mut self, cause: Cause) -> Reload {
         let (path, files, works) = (self.path.clone(), self.files.clone(), Arc::clone(&self.works));
         let in_use = self.in_use.clone();
-        let reading = spawn_blocking(move || {
-            let source = Source::read_again(&path, files).map_err(Refused::Broken)?;
-            if source.fingerprint == in_use {
-                return Ok((source, None));
-            }
-            let needs_restart = works.follow(source.config()).map_err(Refused::Unusable)?;
-            Ok((source, Some(needs_restart)))
+        let reading = spawn_blocking(move || read(&path, files, &works, &in_use));
+        let (source, found) = reading.await.unwrap_or_else(|_| {
+            let message = "reading it panicked: this is a bug, see the log".to_owned();
+            (None, Found::Refused(vec![Problem { place: None, message }]))
         });
-        let read = reading.await.unwrap_or_else(|_| Err(Refused::Panicked));
-        let result = match read {
-            Ok((source, needs_restart)) => self.take(source, needs_restart, cause),
-            Err(refused) => self.refuse(&refused, cause),
+        let seen = source.map(|source| {
+            self.files = source.loaded.files;
+            source.fingerprint
+        });
+        self.seen.clone_from(&seen);
+        let result = match found {
+            Found::Taken(needs_restart) => {
+                let fingerprint = seen.expect("what is in use was read to its end");
+                self.take(fingerprint, needs_restart, cause)
+            }
+            Found::Same => self.keep(cause),
+            Found::Refused(problems) => self.refuse(problems, cause),
         };
         self.works.admin.configured(self.known.clone());
         result
     }
 
-    /// Notes that the file on disk is in use, `needs_restart` excepted; `None` if it was before.
+    /// Notes that the file on disk is in use now, except for the keys that need a restart.
     fn take(
         &mut self,
-        source: Source,
-        needs_restart: Option<Vec<&'static str>>,
+        fingerprint: Fingerprint,
+        needs_restart: Vec<&'static str>,
         cause: Cause,
     ) -> Reload {
-        let was_broken = !std::mem::take(&mut self.known.problems).is_empty();
-        self.is_blind = false;
-        self.suspect = None;
-        let Some(needs_restart) = needs_restart else {
-            if was_broken || cause != Cause::Change {
-                tracing::info!(
-                    cause = cause.as_str(),
-                    "the configuration on disk is the one in use"
-                );
-                self.works.metrics.config_reloaded(Reload::Unchanged);
-            }
-            return Reload::Unchanged;
+        self.in_use = fingerprint;
+        self.known = Configuration {
+            file: std::mem::take(&mut self.known.file),
+            digest: self.in_use.short(&self.path),
+            loaded: SystemTime::now(),
+            needs_restart,
+            problems: Vec::new(),
         };
-        self.in_use = source.fingerprint;
-        self.files = source.loaded.files;
-        self.known.digest = self.in_use.short(&self.path);
-        self.known.loaded = SystemTime::now();
-        self.known.needs_restart = needs_restart;
-        tracing::info!(
-            cause = cause.as_str(),
-            digest = self.known.digest,
-            "another configuration is in use"
-        );
+        let (cause, digest) = (cause.as_str(), &self.known.digest);
+        tracing::info!(cause, digest, "another configuration is in use");
         if !self.known.needs_restart.is_empty() {
             let keys = self.known.needs_restart.join(", ");
             tracing::warn!(keys, "changes of these keys take effect at the next start only");
@@ -255,15 +252,24 @@ impl Follower {
         Reload::Ok
     }
 
-    /// Tells what is wrong with the file on disk, unless that was told already and nobody asks.
-    fn refuse(&mut self, refused: &Refused, cause: Cause) -> Reload {
-        let problems = refused.problems();
-        self.is_blind = matches!(refused, Refused::Broken(_));
+    /// Notes that the file on disk is the one in use, which is worth telling if it was not, or if somebody asked.
+    fn keep(&mut self, cause: Cause) -> Reload {
+        let was_broken = !std::mem::take(&mut self.known.problems).is_empty();
+        if was_broken || cause != Cause::Change {
+            let cause = cause.as_str();
+            tracing::info!(cause, "the configuration on disk is the one in use");
+            self.works.metrics.config_reloaded(Reload::Unchanged);
+        }
+        Reload::Unchanged
+    }
+
+    /// Tells what is wrong with the file on disk, unless that was told already and nobody asked.
+    fn refuse(&mut self, problems: Vec<Problem>, cause: Cause) -> Reload {
         if problems != self.known.problems || cause != Cause::Change {
             for problem in &problems {
-                let problem = self.place(problem);
+                let (cause, problem) = (cause.as_str(), self.place(problem));
                 tracing::error!(
-                    cause = cause.as_str(),
+                    cause,
                     problem,
                     "the configuration on disk cannot be used, the one before stays in use"
                 );
@@ -275,42 +281,36 @@ impl Follower {
     }
 
     /// `FILE:LINE:COLUMN: what is wrong`.
-    fn place(&self, problem: &Problem) -> String {
-        match problem.place {
-            Some((line, column)) => {
-                format!("{}:{line}:{column}: {}", self.known.file, problem.message)
-            }
-            None => format!("{}: {}", self.known.file, problem.message),
+    fn place(&self, Problem { place, message }: &Problem) -> String {
+        let file = &self.known.file;
+        match place {
+            Some((line, column)) => format!("{file}:{line}:{column}: {message}"),
+            None => format!("{file}: {message}"),
         }
     }
 }
 
-/// Why a configuration is not taken in.
-enum Refused {
-    /// It is not one.
-    Broken(Problems),
-    /// It names what cannot be used.
-    Unusable(Vec<Unusable>),
-    /// This is a bug, which is logged as one.
-    Panicked,
-}
-
-impl Refused {
-    fn problems(&self) -> Vec<Problem> {
-        match self {
-            Self::Broken(problems) => problems.iter().map(problem).collect(),
-            Self::Unusable(unusable) => unusable
-                .iter()
-                .map(|it| Problem { place: None, message: it.with_causes() })
-                .collect(),
-            Self::Panicked => {
-                vec![Problem {
-                    place: None,
-                    message: "reading it panicked, see the log".to_owned(),
-                }]
-            }
+/// Reads the file, and serves by it if it is another one and can be used. Returns it, too, if it could be read to its
+/// end.
+fn read(
+    path: &Path,
+    files: BTreeSet<PathBuf>,
+    works: &Works,
+    in_use: &Fingerprint,
+) -> (Option<Source>, Found) {
+    let source = match Source::read_again(path, files) {
+        Ok(source) => source,
+        Err(problems) => return (None, Found::Refused(problems.iter().map(problem).collect())),
+    };
+    let found = if source.fingerprint == *in_use {
+        Found::Same
+    } else {
+        match works.follow(source.config()) {
+            Ok(needs_restart) => Found::Taken(needs_restart),
+            Err(unusable) => Found::Refused(unusable.iter().map(unusable_problem).collect()),
         }
-    }
+    };
+    (Some(source), found)
 }
 
 fn problem(told: &config::Problem) -> Problem {
@@ -318,6 +318,10 @@ fn problem(told: &config::Problem) -> Problem {
         place: told.place().map(|place| (place.line, place.column)),
         message: told.message().to_owned(),
     }
+}
+
+fn unusable_problem(unusable: &Unusable) -> Problem {
+    Problem { place: None, message: unusable.with_causes() }
 }
 
 /// Has the system tell of what happens in the directory of the file. The directory, because whoever changes a file may
