@@ -127,6 +127,86 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(call.await.unwrap(), 0);
 }
 
+/// The permits of the pool `Default` that may be out now, as the metrics tell.
+async fn capacity(running: &Running) -> u32 {
+    let text = look(running.admin, "/metrics").await.text();
+    let name = r#"zuora_gateway_permits_capacity{pool="Default",tenant="production"} "#;
+    text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn after_being_killed_it_begins_low_and_after_a_good_end_it_does_not() {
+    let options = Options {
+        service_time: ServiceTime::Constant(Duration::from_secs(1)),
+        ..Options::default()
+    };
+    let tenant = Tenant::start(options).await.unwrap();
+    let (directory, yaml) = (TempDir::new().unwrap(), Yaml::default());
+    let first = Running::before(&tenant, &yaml, &directory).await;
+    assert_eq!(capacity(&first).await, 40);
+    assert_eq!(first.stop().await.status.code(), Some(0));
+
+    let second = Running::before(&tenant, &yaml, &directory).await;
+    assert_eq!(capacity(&second).await, 40, "nothing was left at Zuora");
+    let left = tokio::spawn(async move { Raw::ask(second.address, GET).await.status });
+    busy_with_one(&second).await;
+    second.signal("KILL").await;
+    second.ended().await;
+    assert_eq!(left.await.unwrap(), 0);
+
+    let third = Running::before(&tenant, &yaml, &directory).await;
+    let capacity = capacity(&third).await;
+    assert!(capacity <= 10, "{capacity} may be out, and nobody knows what is at Zuora");
+    // Whatever it could not know, it says, and it goes on.
+    assert_eq!(ask(third.address, get()).await.status, 200);
+    let ended = third.stop().await;
+    let why = "an earlier life of this gateway ended without draining";
+    assert!(ended.lines.iter().any(|line| line.contains(why)), "{:#?}", ended.lines);
+}
+
+#[tokio::test]
+async fn two_with_one_state_directory_know_of_each_other() {
+    let tenant = Tenant::start(Options::default()).await.unwrap();
+    let (directory, yaml) = (TempDir::new().unwrap(), Yaml::default());
+    let first = Running::before(&tenant, &yaml, &directory).await;
+
+    let second = Running::before(&tenant, &yaml, &directory).await;
+
+    assert!(capacity(&second).await <= 10);
+    assert_eq!(capacity(&first).await, 40);
+    let ended = second.stop().await;
+    let why = "another gateway lives with the same `state_dir`";
+    assert!(ended.lines.iter().any(|line| line.contains(why)), "{:#?}", ended.lines);
+    assert_eq!(first.stop().await.status.code(), Some(0));
+}
+
+/// Waits until one call is at Zuora.
+async fn busy_with_one(running: &Running) {
+    eventually("busy", async || {
+        let state = state(running.admin).await;
+        let in_use = &crate::caller::pool(&state, "Default")["in_use"];
+        (*in_use == 1).then_some(()).ok_or(format!("{state:#}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_written_is_no_end() {
+    let tenant = Tenant::start(Options::default()).await.unwrap();
+    let directory = TempDir::new().unwrap();
+    let top = vec!["signing_key: a key of at least thirty-two characters".to_owned()];
+    // Nobody, root included, can make anything there.
+    let text = Yaml { top, ..Yaml::default() }.text(&tenant.base_url(), "/proc/state".as_ref());
+
+    let running = Running::start(&text, &directory).await;
+    assert_eq!(capacity(&running).await, 40);
+    let ended = running.stop().await;
+
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let lost = "should this gateway be killed, the next one will not know";
+    assert!(ended.lines.iter().any(|line| line.contains(lost)), "{:#?}", ended.lines);
+}
+
 const GET: &str = "GET /v1/accounts/A00000001 HTTP/1.1\r\nhost: gw\r\n\
                    authorization: Bearer the-secret-of-the-app\r\n\r\n";
 
