@@ -288,3 +288,6 @@ fn view(tenant: &Arc<Tenant>) -> admin::Tenant {
         tokens: Arc::clone(&tenant.tokens),
     }
 }
+
+#[cfg(test)]
+mod tests;

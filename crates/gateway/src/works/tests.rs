@@ -1,0 +1,148 @@
+//! What another configuration keeps, and what it makes anew.
+
+use std::path::Path;
+
+use emulator::{Options, Tenant as Zuora};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::*;
+
+/// Two tenants and what serves before them.
+struct Scene {
+    one: Zuora,
+    other: Zuora,
+    state: TempDir,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let zuora = || Zuora::start(Options { ledger_capacity: 0, ..Options::default() });
+        let (one, other) = (zuora().await.unwrap(), zuora().await.unwrap());
+        Self { one, other, state: TempDir::new().unwrap() }
+    }
+
+    /// A tenant of this name, as a file would have it.
+    fn tenant(name: &str, zuora: &Zuora, more: &str) -> String {
+        let base_url = zuora.base_url();
+        let credentials = "{oauth: {client_id: id, client_secret: secret}}";
+        format!("  {name}:\n    base_url: {base_url}\n    credentials: {credentials}\n{more}")
+    }
+
+    fn config(&self, tenants: &str) -> Config {
+        let id = "6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11";
+        let text = format!(
+            "state_dir: {}\ntenants:\n{tenants}\napps:\n  app: {{tenant: one, client_id: {id}, secret: s}}\n",
+            self.state.path().display()
+        );
+        config::parse(&text, Path::new("F"), &config::ProcessEnvironment)
+            .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+    }
+
+    fn works(&self, tenants: &str) -> Works {
+        Works::start(&self.config(tenants), Start::Full).unwrap()
+    }
+}
+
+fn tenant(works: &Works, name: &str) -> Arc<Tenant> {
+    Arc::clone(&works.tenants.lock().unwrap().configured[name].tenant)
+}
+
+async fn token(tenant: &Tenant) -> String {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let token = tenant.tokens.current(deadline).await.unwrap();
+    token.authorization.to_str().unwrap().to_owned()
+}
+
+fn ceiling(tenant: &Tenant) -> u32 {
+    let pools = tenant.admission.snapshot().pools;
+    pools.iter().find(|pool| &*pool.name == "Default").unwrap().configured
+}
+
+#[tokio::test]
+async fn what_did_not_change_is_kept_and_what_did_is_as_written() {
+    let scene = Scene::start().await;
+    let works = scene.works(&Scene::tenant("one", &scene.one, ""));
+    let before = tenant(&works, "one");
+    let first = token(&before).await;
+    assert_eq!(ceiling(&before), 40);
+
+    let changed = "    concurrency: {limits: {Default: 30}}\n    timeouts: {connect: 3s}\n";
+    let named = works.follow(&scene.config(&Scene::tenant("one", &scene.one, changed))).unwrap();
+    let after = tenant(&works, "one");
+
+    assert_eq!(named, Vec::<&str>::new());
+    assert!(Arc::ptr_eq(&before.admission, &after.admission));
+    assert!(Arc::ptr_eq(&before.tokens, &after.tokens));
+    assert!(Arc::ptr_eq(&before.entities[0].learnt, &after.entities[0].learnt));
+    assert_eq!((ceiling(&after), after.connect_timeout), (30, Duration::from_secs(3)));
+    // A call that is under way goes on with what it began with.
+    assert_eq!(before.connect_timeout, Duration::from_secs(5));
+    assert_eq!(token(&after).await, first);
+    assert_eq!(scene.one.counters().token_calls, 1);
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_elsewhere_gets_another_token_and_never_that_of_before() {
+    let scene = Scene::start().await;
+    let works = scene.works(&Scene::tenant("one", &scene.one, ""));
+    let before = tenant(&works, "one");
+    let first = token(&before).await;
+
+    works.follow(&scene.config(&Scene::tenant("one", &scene.other, ""))).unwrap();
+    let after = tenant(&works, "one");
+
+    assert!(!Arc::ptr_eq(&before.tokens, &after.tokens));
+    assert!(Arc::ptr_eq(&before.admission, &after.admission), "calls of before still count");
+    assert_ne!(token(&after).await, first);
+    assert_eq!(scene.other.counters().token_calls, 1);
+    assert_eq!(token(&before).await, first, "for those that are under way");
+}
+
+#[tokio::test]
+async fn a_tenant_that_comes_back_finds_its_permits_as_they_are() {
+    let scene = Scene::start().await;
+    let one = Scene::tenant("one", &scene.one, "");
+    let both = format!("{one}{}", Scene::tenant("two", &scene.other, ""));
+    let works = scene.works(&both);
+    let two = tenant(&works, "two");
+    let pool = two.admission.pool(None, "Default").unwrap();
+    let tokens = Arc::downgrade(&two.tokens);
+
+    works.follow(&scene.config(&one)).unwrap();
+    assert_eq!(works.admissions().len(), 1);
+    assert!(two.admission.snapshot().pools.is_empty(), "nothing of it is shown any more");
+    let admission = Arc::clone(&two.admission);
+    drop(two);
+    assert!(tokens.upgrade().is_none(), "nobody keeps its token");
+
+    works.follow(&scene.config(&both)).unwrap();
+    let back = tenant(&works, "two");
+    assert!(Arc::ptr_eq(&back.admission, &admission));
+    assert_eq!(back.admission.pool(None, "Default"), Some(pool));
+    assert_eq!(ceiling(&back), 40);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_changes_nothing_and_all_of_it_is_told() {
+    let scene = Scene::start().await;
+    let works = scene.works(&Scene::tenant("one", &scene.one, ""));
+    let roots = scene.state.path().join("roots.pem");
+    std::fs::write(&roots, "nothing of the kind").unwrap();
+    let changed = format!(
+        "    ca_certificate: {}\n    concurrency: {{limits: {{Default: 30}}}}\n",
+        roots.display()
+    );
+    let both =
+        Scene::tenant("one", &scene.one, &changed) + &Scene::tenant("two", &scene.other, &changed);
+
+    let unusable = works.follow(&scene.config(&both)).unwrap_err();
+
+    let told: Vec<_> = unusable.iter().map(Unusable::with_causes).collect();
+    let place = roots.display();
+    let expected =
+        |name: &str| format!("tenants.{name}.ca_certificate: `{place}` holds no certificate");
+    assert_eq!(told, [expected("one"), expected("two")]);
+    assert_eq!(ceiling(&tenant(&works, "one")), 40);
+    assert_eq!(works.admissions().len(), 1);
+}
