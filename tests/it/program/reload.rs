@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use emulator::{Options, ServiceTime, Tenant};
@@ -14,7 +15,8 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Answer, Raw, SECRET, Yaml};
-use tokio::net::TcpStream;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 
@@ -441,6 +443,82 @@ async fn limits_change_under_calls_that_wait_and_none_fails_or_is_overtaken() {
     let paths: Vec<_> = executed.iter().map(|call| &*call.path).collect();
     assert!(paths.is_sorted(), "{paths:?}");
     assert_eq!(paths.len(), 40);
+}
+
+#[tokio::test]
+async fn limits_change_a_hundred_times_under_load_and_no_call_fails() {
+    let yaml = Yaml { tenant: vec![format!("concurrency: {}", limited_to(12))], ..Yaml::default() };
+    let scene = Scene::with(&yaml, |text| text).await;
+    scene.tenant.set_limit("Default", Some(12));
+    let stop = Arc::new(AtomicBool::new(false));
+    let calling: Vec<_> = (0..30)
+        .map(|_| {
+            let (address, stop) = (scene.running.address, Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut answered = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = ask(address, get()).await;
+                    assert_eq!(answer.status, 200, "{answer:?}");
+                    answered += 1;
+                }
+                answered
+            })
+        })
+        .collect();
+
+    for limit in [3, 12, 1, 7, 5, 12, 6, 2, 9, 4].into_iter().cycle().take(100) {
+        scene.write("{limits: {Default: 12}, headroom: 0}", &limited_to(limit));
+        let (status, told) = scene.post().await;
+        assert_eq!(status, 200, "{told}");
+    }
+    stop.store(true, Ordering::Relaxed);
+
+    let mut answered = 0;
+    for calls in calling {
+        answered += calls.await.unwrap();
+    }
+    let ledger = scene.tenant.counters();
+    assert_eq!((ledger.executed_total, ledger.refused_concurrency), (answered, 0));
+    assert!(answered >= 100, "{answered}");
+}
+
+#[tokio::test]
+async fn connections_to_zuora_are_kept_unless_they_would_be_made_otherwise() {
+    let tenant = Tenant::start(Options::default()).await.unwrap();
+    let (front, opened) = count_connections(tenant.address()).await;
+    let text = |text: String| {
+        let base_url = text.lines().find(|line| line.contains("base_url")).unwrap().to_owned();
+        text.replace(&base_url, &format!("    base_url: http://{front}"))
+    };
+    let scene = Scene::with(&Yaml::default(), text).await;
+    let address = scene.running.address;
+    assert_eq!(ask(address, get()).await.status, 200);
+    let before = opened.load(Ordering::Relaxed);
+
+    scene.write_limit(9);
+    assert_eq!(scene.post().await.0, 200);
+    assert_eq!(ask(address, get()).await.status, 200);
+    assert_eq!(opened.load(Ordering::Relaxed), before);
+
+    scene.write("{headroom: 0}", "{headroom: 0}\n    timeouts: {connect: 4s}");
+    assert_eq!(scene.post().await.0, 200);
+    assert_eq!(ask(address, get()).await.status, 200);
+    assert_eq!(opened.load(Ordering::Relaxed), before + 1);
+}
+
+/// Stands before whoever listens at `address`, and counts the connections that are opened to it.
+async fn count_connections(address: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (front, opened) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&opened);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            let mut far = TcpStream::connect(address).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+    (front, opened)
 }
 
 #[tokio::test]
