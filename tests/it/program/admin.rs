@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use emulator::{Fault, FaultKind, Options, ServiceTime, Tenant};
+use emulator::{Fault, FaultKind, Options, Reclassified, ServiceTime, Tenant};
 use http::Method;
 use tempfile::TempDir;
 use testkit::Yaml;
@@ -14,7 +14,7 @@ use crate::caller::{ask, eventually, get, look, pool, request, state};
 use crate::running::Running;
 
 /// Every family of the contract that applies, without its prefix.
-const FAMILIES: [&str; 24] = [
+const FAMILIES: [&str; 27] = [
     "requests_total",
     "request_duration_seconds",
     "queue_wait_seconds",
@@ -23,6 +23,7 @@ const FAMILIES: [&str; 24] = [
     "permits_in_use",
     "permits_capacity",
     "permits_ceiling",
+    "outside_use",
     "limit_mismatch",
     "queued",
     "queued_bytes",
@@ -38,6 +39,8 @@ const FAMILIES: [&str; 24] = [
     "connections",
     "legs_in_flight",
     "config_loaded_timestamp_seconds",
+    "config_in_sync",
+    "config_reloads_total",
     "build_info",
 ];
 
@@ -126,6 +129,64 @@ async fn a_limit_that_zuora_names_otherwise_shows() {
 }
 
 #[tokio::test]
+async fn what_others_take_and_what_nobody_configured_shows() {
+    let reclassified = Reclassified {
+        method: None,
+        path: "/v1/orders".to_owned(),
+        limit_type: "Billing Engine".to_owned(),
+    };
+    let limits = vec![("Default".to_owned(), 40), ("Billing Engine".to_owned(), 10)];
+    let options = Options { limits, reclassified: vec![reclassified], ..quick() };
+    let (tenant, running, _directory) = start(options).await;
+    let _outsider = tenant.occupy("Default", 7).unwrap();
+    let order = || request(Method::GET, "/v1/orders/O-1", "");
+    ask(running.address, order()).await;
+
+    eventually("shown", async || {
+        assert_eq!(ask(running.address, get()).await.status, 200);
+        let text = look(running.admin, "/metrics").await.text();
+        // What Zuora says of a moment may or may not count the call that it answers.
+        let taken = 6..=8;
+        let name = r#"zuora_gateway_outside_use{pool="Default",tenant="production"} "#;
+        let shown = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        taken.contains(&shown.parse().unwrap()).then_some(()).ok_or(text)
+    })
+    .await;
+    let text = look(running.admin, "/metrics").await.text();
+    let ceiling = r#"zuora_gateway_permits_ceiling{pool="Billing Engine",tenant="production"} 10"#;
+    assert!(text.contains(ceiling), "no `{ceiling}` in\n{text}");
+
+    let state = state(running.admin).await;
+    let (default, learnt) = (pool(&state, "Default"), pool(&state, "Billing Engine"));
+    assert!(default["outside_use"].as_u64().is_some_and(|taken| taken >= 6), "{default}");
+    assert_eq!((&default["learnt"], &default["enforced"]), (&false.into(), &true.into()));
+    assert_eq!((&learnt["learnt"], &learnt["enforced"]), (&true.into(), &true.into()));
+}
+
+#[tokio::test]
+async fn a_limit_that_is_only_watched_tells_whom_it_would_have_held_up() {
+    let tenant = Tenant::start(quick()).await.unwrap();
+    tenant.set_service_time(ServiceTime::Constant(Duration::from_millis(300)));
+    let limits = "{limits: {Default: {limit: 2, enforce: false}}, headroom: 0}";
+    let concurrency = vec![format!("concurrency: {limits}")];
+    let (directory, yaml) =
+        (TempDir::new().unwrap(), Yaml { tenant: concurrency, ..Yaml::default() });
+    let running = Running::before(&tenant, &yaml, &directory).await;
+    let calls: Vec<_> = (0..5).map(|_| tokio::spawn(ask(running.address, get()))).collect();
+
+    for call in calls {
+        let answer = call.await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert!(answer.took < Duration::from_millis(550), "nobody waits: {answer:?}");
+    }
+    let text = look(running.admin, "/metrics").await.text();
+    let labels = r#"app="app",pool="Default",reason="capacity",tenant="production""#;
+    let sample = format!("zuora_gateway_would_have_waited_total{{{labels}}} 3\n");
+    assert!(text.contains(&sample), "no `{sample}` in\n{text}");
+    assert_eq!(pool(&state(running.admin).await, "Default")["enforced"], false);
+}
+
+#[tokio::test]
 async fn it_is_alive_but_not_ready_while_no_token_can_be_had() {
     let options = Options { client_secret: Some("another".to_owned()), ..quick() };
     let (tenant, running, _directory) = start(options).await;
@@ -199,5 +260,6 @@ async fn what_is_not_there_is_404_and_nothing_can_be_changed() {
     assert_eq!(look(running.admin, "/").await.status, 200);
     assert_eq!(look(running.admin, "/v1/accounts").await.status, 404);
     let post = "POST /readyz HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
-    assert_eq!(testkit::Raw::ask(running.admin, post).await.status, 405);
+    let refused = testkit::Raw::ask(running.admin, post).await;
+    assert_eq!((refused.status, refused.field("allow")), (405, Some("GET, HEAD")));
 }
