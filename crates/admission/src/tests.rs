@@ -1,6 +1,7 @@
 //! The promises of this crate, under a stopped clock.
 
 mod capacity;
+mod changes;
 mod changing;
 mod deadlines;
 mod dropping;
