@@ -58,12 +58,14 @@ impl Paces {
     }
 
     /// Takes over what was used of `former`, so that a changed limit is not a fresh one. A window that
-    /// nobody counted before begins unused.
+    /// nobody counted before begins unused. However much less is allowed now, after the time that the
+    /// limit is of nothing counts any more that went before.
     pub(crate) fn after(mut self, former: &Self, now: Instant) -> Self {
         for pace in &mut self.paces {
             let same = former.paces.iter().find(|it| it.span == pace.span);
             if let Some(same) = same {
-                pace.due = Some(now + pace.interval.mul_f64(same.used(now)));
+                let most = pace.span + pace.interval * (pace.burst - 1);
+                pace.due = Some(now + pace.interval.mul_f64(same.used(now)).min(most));
             }
         }
         self

@@ -148,3 +148,14 @@ fn the_wait_of_the_last_in_line_is_known() {
     assert_eq!(paces.blocked_for(2, now), millis(100));
     assert_eq!(paces.blocked_for(11, now), secs(1));
 }
+
+#[test]
+fn what_went_under_a_larger_limit_counts_no_longer_than_its_window() {
+    let start = Instant::now();
+    let mut paces = per_minute(1000);
+    greedy(&mut paces, start, 50);
+
+    let paces = per_minute(1).after(&paces, start);
+
+    assert_eq!(paces.blocked_for(1, start), secs(60));
+}

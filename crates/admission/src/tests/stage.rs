@@ -54,7 +54,9 @@ impl Stage {
     pub(super) fn asks(&mut self, call: u64, ask: Ask) -> Option<Outcome> {
         let admission = Arc::clone(&self.admission);
         let waker = Waker::from(Arc::new(Ring { call, bell: Arc::clone(&self.bell) }));
-        self.waiting.insert(call, (Box::pin(async move { admission.admit(ask).await }), waker));
+        // All who are told something in one moment are to hear of it, however many.
+        let future = tokio::task::unconstrained(async move { admission.admit(ask).await });
+        self.waiting.insert(call, (Box::pin(future), waker));
         self.look_at(call)
     }
 

@@ -10,20 +10,20 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A limit in a sliding window of time, as it was changed, and what was started.
 #[derive(Debug, Default)]
 struct Window {
-    /// From when on so many were allowed; `None` is any number.
-    limits: VecDeque<(Instant, Option<u32>)>,
+    /// From when on so many were allowed, and so many at once besides; `None` is any number.
+    limits: VecDeque<(Instant, Option<[u32; 2]>)>,
     starts: VecDeque<Instant>,
 }
 
 impl Window {
-    fn is_set(&mut self, limit: Option<u32>, now: Instant) {
+    fn is_set(&mut self, limit: Option<[u32; 2]>, now: Instant) {
         if self.limits.back().is_none_or(|(_, last)| *last != limit) {
             self.limits.push_back((now, limit));
         }
     }
 
     /// No more started in the last `span` than the largest limit of that time allows. Returns whether
-    /// there was one, and it was reached.
+    /// there was one, and it is more than half full.
     fn starts(&mut self, span: Duration, now: Instant) -> bool {
         self.starts.push_back(now);
         self.starts.retain(|at| now < *at + span);
@@ -31,10 +31,12 @@ impl Window {
             self.limits.pop_front();
         }
         let limits: Option<Vec<_>> = self.limits.iter().map(|(_, limit)| *limit).collect();
-        let Some(most) = limits.and_then(|limits| limits.into_iter().max()) else { return false };
+        let Some(limits) = limits else { return false };
+        let most = [0, 1].map(|part| limits.iter().map(|limit| limit[part]).max().unwrap());
+        let most: u32 = most.iter().sum();
         let began = self.starts.len();
         assert!(began <= most as usize, "{began} of {most} in {span:?}: {:?}", self.limits);
-        began == most as usize
+        began * 2 > most as usize
     }
 }
 
@@ -83,12 +85,12 @@ impl Books {
             self.caps.insert(number, app.max_in_flight.map_or(u32::MAX, NonZeroU32::get));
             let rate = app.rate.filter(|rate| rate.enforce);
             // In a second as many go as fit in the bucket, and a second's refill.
-            let limit = rate.map(|rate| rate.burst.get() + rate.per_second.get());
+            let limit = rate.map(|rate| [rate.per_second.get(), rate.burst.get()]);
             self.apps.entry(number).or_default().is_set(limit, now);
         }
         let rate = settings.rate;
         for (window, limit) in self.tenant.iter_mut().zip([rate.per_minute, rate.per_hour]) {
-            window.is_set(limit.filter(|_| rate.enforce).map(NonZeroU32::get), now);
+            window.is_set(limit.filter(|_| rate.enforce).map(|limit| [limit.get(), 0]), now);
         }
     }
 
@@ -100,7 +102,7 @@ impl Books {
         self.waiting.remove(&call).unwrap()
     }
 
-    /// Returns how many windows are full now.
+    /// Returns how many windows are more than half full now.
     pub(super) fn begins(&mut self, call: u64, now: Instant) -> u32 {
         let wish = self.leaves(call);
         assert!(wish.not_before.is_none_or(|named| named <= now), "{wish:?} goes too early");

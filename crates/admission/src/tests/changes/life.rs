@@ -12,9 +12,9 @@ use crate::{AppRate, Priority, Refused};
 
 const POOLS: usize = 4;
 const APPS: usize = 6;
-const CALLS: u64 = 500;
+const CALLS: u64 = 320;
 /// One of so many events is a change.
-const CHANGES: f64 = 0.08;
+const CHANGES: f64 = 0.13;
 
 /// How often each thing happened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Seen {
     pub(super) full: u32,
     /// Calls that went although their pool or app was no longer named.
     pub(super) removed: u32,
-    /// Calls that were the last that a window allowed.
+    /// Calls that found a window more than half full.
     pub(super) windows: u32,
 }
 
@@ -52,6 +52,7 @@ enum Event {
 
 struct Life {
     dice: StdRng,
+    pace: Option<u32>,
     settings: Settings,
     stage: Stage,
     books: Books,
@@ -64,10 +65,13 @@ struct Life {
 
 pub(super) async fn live(seed: u64) -> Seen {
     let mut dice = StdRng::seed_from_u64(seed);
-    let settings = any_settings(&mut dice);
+    let pace = dice.random_bool(0.5).then(|| dice.random_range(10..150));
+    let longest_gap = if dice.random_bool(0.5) { 120 } else { 900 };
+    let settings = any_settings(&mut dice, pace);
     let stage = Stage::new(settings.clone(), seed);
     let mut life = Life {
         dice,
+        pace,
         settings,
         stage,
         books: Books::default(),
@@ -79,13 +83,13 @@ pub(super) async fn live(seed: u64) -> Seen {
     };
     life.books.read(&life.settings, Instant::now());
     while life.calls < CALLS {
-        let gap = life.dice.random_range(0..120);
+        let gap = life.dice.random_range(0..longest_gap);
         life.play_for(millis(gap)).await;
         for _ in 0..life.dice.random_range(0..3) {
             life.somebody_asks();
         }
         if life.dice.random_bool(CHANGES) {
-            let settings = any_settings(&mut life.dice);
+            let settings = any_settings(&mut life.dice, life.pace);
             life.change(settings);
         }
     }
@@ -93,8 +97,9 @@ pub(super) async fn live(seed: u64) -> Seen {
     life.seen
 }
 
-/// Some of the pools and apps, each with any limits at all.
-fn any_settings(dice: &mut StdRng) -> Settings {
+/// Some of the pools and apps, each with any limits at all. Rates are about as large as `pace`, so that
+/// it is seen whether a change adds to them.
+fn any_settings(dice: &mut StdRng, pace: Option<u32>) -> Settings {
     let some = |dice: &mut StdRng, chance, most| {
         let number = dice.random_bool(chance).then(|| dice.random_range(1..=most));
         number.and_then(NonZeroU32::new)
@@ -113,10 +118,11 @@ fn any_settings(dice: &mut StdRng) -> Settings {
         if dice.random_bool(0.7) || number == 0 {
             let all =
                 [Priority::Interactive, Priority::Standard, Priority::Batch, Priority::Scavenger];
-            let rate = some(dice, 0.3, 20).map(|per_second| AppRate {
+            let rate = some(dice, if pace.is_some() { 0.2 } else { 0.9 }, 5);
+            let rate = rate.map(|per_second| AppRate {
                 per_second,
-                burst: NonZeroU32::new(dice.random_range(1..10)).unwrap(),
-                enforce: dice.random_bool(0.8),
+                burst: NonZeroU32::new(dice.random_range(1..5)).unwrap(),
+                enforce: dice.random_bool(0.95),
             });
             apps.push(AppSettings {
                 weight: NonZeroU32::new(dice.random_range(1..10)).unwrap(),
@@ -134,10 +140,10 @@ fn any_settings(dice: &mut StdRng) -> Settings {
         apps.reverse();
     }
     let rate = RateLimits {
-        per_minute: some(dice, 0.6, 400),
-        per_hour: some(dice, 0.3, 4000),
+        per_minute: pace.and_then(|pace| NonZeroU32::new(dice.random_range(pace / 2..pace))),
+        per_hour: pace.and_then(|pace| some(dice, 0.9, pace * 2)),
         per_day: None,
-        enforce: dice.random_bool(0.8),
+        enforce: dice.random_bool(0.98),
     };
     let queue = QueueBounds { max_requests: dice.random_range(3..60), max_bytes: 0 };
     Settings { pools, apps, queue, rate }
@@ -150,6 +156,7 @@ impl Life {
         self.stage.admission.reconfigure(settings);
         self.seen.reconfigurations += 1;
         self.hear();
+        self.all_agree();
     }
 
     async fn play_for(&mut self, time: Duration) {
@@ -158,6 +165,7 @@ impl Life {
             let next = self.plan.next_at().map_or(end, |next| next.min(end));
             self.stage.until(next).await;
             self.hear();
+            self.all_agree();
             while let Some(event) = self.plan.due(Instant::now()) {
                 self.happens(event);
             }
@@ -220,7 +228,7 @@ impl Life {
         }
         let outcome = self.stage.asks(call, ask);
         // A moment may have come with the call; those for whom it had came first.
-        self.hear_others();
+        self.hear();
         match outcome {
             Some(Err(shed)) => self.is_turned_away(call, shed),
             Some(Ok(permit)) => self.goes(call, permit),
@@ -287,14 +295,13 @@ impl Life {
         }
     }
 
-    fn hear_others(&mut self) {
+    fn hear(&mut self) {
         while let Some((call, outcome)) = self.stage.told() {
             self.is_told(call, outcome);
         }
     }
 
-    fn hear(&mut self) {
-        self.hear_others();
+    fn all_agree(&self) {
         self.books.agree_with(&self.stage.admission.snapshot());
     }
 
