@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use super::*;
-use crate::Refused;
+use crate::{AppRate, Refused};
 
 /// Polls a future a limited number of times, then gives it up.
 struct GivesUp<F> {
@@ -31,11 +31,50 @@ impl<F: Future> Future for GivesUp<F> {
     }
 }
 
+/// What keeps calls waiting besides the pool, and may let them go.
+#[derive(Clone, Copy, Debug)]
+enum Keeps {
+    Nothing,
+    /// The call is of a user, of an app that has a reserve.
+    Reserve,
+    Cap,
+    /// The settings have changed since the call asked.
+    OtherSettings,
+    /// The tenant's windows let the next go after a second.
+    Window,
+}
+
+impl Keeps {
+    const ALL: [Self; 5] =
+        [Self::Nothing, Self::Reserve, Self::Cap, Self::OtherSettings, Self::Window];
+
+    fn settings(self) -> Settings {
+        let mut settings = one_pool(1);
+        match self {
+            Self::Nothing | Self::OtherSettings => {}
+            Self::Reserve => settings.apps[0].reserve = 1,
+            Self::Cap => {
+                settings.pools[0].ceiling = NonZeroU32::new(5).unwrap();
+                settings.apps[0].max_in_flight = Some(NonZeroU32::MIN);
+            }
+            Self::Window => settings.rate.per_minute = NonZeroU32::new(60),
+        }
+        settings
+    }
+}
+
 /// A call that is given up at its `polls`-th poll stands before another; whatever frees a permit for
 /// it, the other gets that permit at the same moment, and nothing is left in the end.
-async fn the_next_one_goes(polls: u32, not_before: Option<Duration>, pause: bool) -> bool {
-    let admission = admission(one_pool(1));
+async fn the_next_one_goes(
+    keeps: Keeps,
+    polls: u32,
+    not_before: Option<Duration>,
+    pause: bool,
+) -> bool {
+    let admission = admission(keeps.settings());
     let held = at_once(&admission, ask()).unwrap();
+    let user = matches!(keeps, Keeps::Reserve).then_some(7);
+    let ask = || Ask { user, ..ask() };
     let asks = not_before.map_or(ask(), |it| resting(ask(), Instant::now() + it));
     let leaver = tokio::spawn({
         let admission = Arc::clone(&admission);
@@ -44,6 +83,12 @@ async fn the_next_one_goes(polls: u32, not_before: Option<Duration>, pause: bool
     settle().await;
     let next = waiting(&admission, ask()).await;
     pass(secs(2)).await;
+    if let Keeps::OtherSettings = keeps {
+        let mut settings = one_pool(1);
+        settings.apps.swap(0, 2);
+        settings.apps[2].reserve = 1;
+        admission.reconfigure(settings);
+    }
 
     if pause {
         held.refused(Refused::Rate { until: Instant::now() + secs(2) });
@@ -71,14 +116,16 @@ async fn the_next_one_goes(polls: u32, not_before: Option<Duration>, pause: bool
 
 #[tokio::test(start_paused = true)]
 async fn a_call_given_up_at_any_poll_passes_its_permit_on() {
-    for not_before in [None, Some(secs(1)), Some(secs(3))] {
-        for pause in [false, true] {
-            let mut polls = 0;
-            while !the_next_one_goes(polls, not_before, pause).await {
-                polls += 1;
-                assert!(polls < 20, "it is never served");
+    for keeps in Keeps::ALL {
+        for not_before in [None, Some(secs(1)), Some(secs(3))] {
+            for pause in [false, true] {
+                let mut polls = 0;
+                while !the_next_one_goes(keeps, polls, not_before, pause).await {
+                    polls += 1;
+                    assert!(polls < 20, "it is never served: {keeps:?}");
+                }
+                assert!(polls >= 2, "there was nothing to give up: {keeps:?}");
             }
-            assert!(polls >= 2, "there was nothing to give up");
         }
     }
 }
@@ -129,26 +176,82 @@ async fn a_grant_that_crosses_with_a_cancellation_is_not_lost() {
 /// One step in the life of a few calls that are polled by hand.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Ask { app: usize, patience: u64, rest: u64 },
+    Ask { app: usize, user: Option<u64>, patience: u64, rest: u64 },
     Poll(usize),
     Leave(usize),
     Done(usize),
     Refuse { nth: usize, rate: bool, wait: u64, again: bool },
     Observe { nth: usize, limit: u32 },
+    Change(Change),
     Pass(u64),
+}
+
+/// Other settings: a reserve and a cap for one app, rates for another and for the tenant, a third app
+/// that is there or not.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    ceiling: u32,
+    reserve: u32,
+    cap: Option<u32>,
+    per_second: Option<u32>,
+    per_minute: Option<u32>,
+    third: bool,
+}
+
+impl Change {
+    const NONE: Self = Self {
+        ceiling: CEILING,
+        reserve: 0,
+        cap: None,
+        per_second: None,
+        per_minute: None,
+        third: true,
+    };
+
+    fn settings(self) -> Settings {
+        let mut settings = one_pool(self.ceiling);
+        let [a, b, _] = &mut settings.apps[..] else { panic!("there are three apps") };
+        a.reserve = self.reserve;
+        a.max_in_flight = self.cap.and_then(NonZeroU32::new);
+        let burst = NonZeroU32::MIN;
+        let per_second = self.per_second.and_then(NonZeroU32::new);
+        b.rate = per_second.map(|per_second| AppRate { per_second, burst, enforce: true });
+        settings.rate.per_minute = self.per_minute.and_then(NonZeroU32::new);
+        settings.apps.truncate(if self.third { 3 } else { 2 });
+        settings
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let some = |most| prop::option::of(1..most);
+    let limits = (1..=CEILING, 0..3_u32, some(4_u32), some(5_u32), some(200_u32), any::<bool>());
+    limits.prop_map(|(ceiling, reserve, cap, per_second, per_minute, third)| Change {
+        ceiling,
+        reserve,
+        cap,
+        per_second,
+        per_minute,
+        third,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let nth = 0..8_usize;
     prop_oneof![
-        4 => (0..3_usize, 1..4000_u64, prop_oneof![Just(0), 1..2000_u64])
-            .prop_map(|(app, patience, rest)| Step::Ask { app, patience, rest }),
+        4 => (
+            0..3_usize,
+            prop::option::of(0..3_u64),
+            1..4000_u64,
+            prop_oneof![Just(0), 1..2000_u64],
+        )
+            .prop_map(|(app, user, patience, rest)| Step::Ask { app, user, patience, rest }),
         4 => nth.clone().prop_map(Step::Poll),
         2 => nth.clone().prop_map(Step::Leave),
         3 => nth.clone().prop_map(Step::Done),
         1 => (nth.clone(), any::<bool>(), 0..1500_u64, any::<bool>())
             .prop_map(|(nth, rate, wait, again)| Step::Refuse { nth, rate, wait, again }),
         1 => (nth, 1..6_u32).prop_map(|(nth, limit)| Step::Observe { nth, limit }),
+        1 => change().prop_map(Step::Change),
         3 => (0..1200_u64).prop_map(Step::Pass),
     ]
 }
@@ -166,8 +269,9 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
 
     for step in steps {
         match step {
-            Step::Ask { app, patience, rest } => {
+            Step::Ask { app, user, patience, rest } => {
                 let ask = Ask {
+                    user,
                     deadline: Deadline::Permit(Instant::now() + millis(patience)),
                     ..ask_of(app)
                 };
@@ -194,6 +298,7 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
             Step::Observe { nth, limit } if nth < held.len() => {
                 held[nth].observe(Said { limit, remaining: None });
             }
+            Step::Change(change) => admission.reconfigure(change.settings()),
             Step::Pass(time) => pass(millis(time)).await,
             _ => {}
         }
@@ -208,6 +313,7 @@ async fn live(steps: Vec<Step>) -> TestCaseResult {
     prop_assert_eq!(snapshot.in_use as usize, held.len(), "a permit is lost");
     prop_assert_eq!(snapshot.queued, 0, "somebody who left still waits");
     held.into_iter().for_each(drop);
+    admission.reconfigure(Change::NONE.settings());
     pass(secs(60)).await;
     prop_assert_eq!(admission.snapshot().in_use, 0);
     prop_assert!(at_once(admission, ask()).is_ok(), "the pool does not recover");
