@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use admin::{Configuration, Outcome, Problem, Request};
-use config::{Loaded, Problems};
+use config::{Config, Problems};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use telemetry::Reload;
 use tokio::signal::unix::Signal;
@@ -30,14 +30,11 @@ const POLL: Duration = Duration::from_secs(2);
 /// How long a file must have stayed as it is before it is read without having been asked to: somebody may be writing.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// How often a file is read until it names the same files as before.
-const ATTEMPTS: u32 = 3;
-
 /// A configuration as it was read from its file.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
-    loaded: Loaded,
+    config: Config,
     /// Taken before the files were read: if they changed meanwhile, the next look tells.
     fingerprint: Fingerprint,
 }
@@ -49,12 +46,10 @@ pub(crate) struct Follower {
     in_use: Fingerprint,
     /// What is shown of it.
     known: Configuration,
-    /// What the last configuration was read from that could be read to its end, whether or not it could be used.
-    files: BTreeSet<PathBuf>,
-    /// What these files looked like then; `None` if what is on disk now cannot be read to its end. Then it is not known
-    /// what it hangs on, and it is read again and again.
+    /// What was read last, whether or not it can be used; `None` if it could not be read to its end. Then it is not
+    /// known which files it hangs on, and it is read again and again.
     seen: Option<Fingerprint>,
-    /// What they looked like when they were found changed.
+    /// What the files looked like when they were found changed.
     suspect: Option<Fingerprint>,
     requests: mpsc::Receiver<Request>,
     hangup: Signal,
@@ -103,30 +98,28 @@ impl Source {
 
     /// Reads `path`, which was read from `files` the last time.
     fn read_again(path: &Path, mut files: BTreeSet<PathBuf>) -> Result<Self, Problems> {
-        for attempt in 1.. {
+        loop {
             let fingerprint = Fingerprint::of(&files);
             let loaded = config::load_with_files(path)?;
-            // Of a file that does not stop naming others, the fingerprint never fits: it will be read again.
-            if fingerprint.is_of(&loaded.files) || attempt == ATTEMPTS {
-                return Ok(Self { path: path.to_owned(), loaded, fingerprint });
+            if fingerprint.is_of(&loaded.files) {
+                return Ok(Self { path: path.to_owned(), config: loaded.config, fingerprint });
             }
             // It names other files than before, which were not looked at before it was read.
             files = loaded.files;
         }
-        unreachable!("the last attempt returns")
     }
 
     /// The configuration.
     #[must_use]
-    pub fn config(&self) -> &config::Config {
-        &self.loaded.config
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 }
 
 impl Follower {
     /// Follows the file of `source`, by which `works` serves.
     pub(crate) fn new(works: Arc<Works>, source: Source, hangup: Signal) -> Self {
-        let Source { path, loaded, fingerprint } = source;
+        let Source { path, fingerprint, .. } = source;
         let (requesting, requests) = mpsc::channel(1);
         let (telling, events) = mpsc::channel(1);
         works.admin.reload_through(requesting);
@@ -144,7 +137,6 @@ impl Follower {
         });
         Self {
             works,
-            files: loaded.files,
             seen: Some(fingerprint.clone()),
             in_use: fingerprint,
             known,
@@ -186,7 +178,7 @@ impl Follower {
     /// Looks whether the files have changed, and reads them if they have and then stayed as they are for a moment.
     /// Returns when to look again, if that is soon.
     async fn look(&mut self) -> Option<Instant> {
-        let files = self.files.clone();
+        let files = self.files();
         let now = spawn_blocking(move || Fingerprint::of(&files)).await.ok()?;
         if self.seen.as_ref() == Some(&now) {
             self.suspect = None;
@@ -200,19 +192,21 @@ impl Follower {
         None
     }
 
+    /// What to look at: the files of what was read last, as far as that is known.
+    fn files(&self) -> BTreeSet<PathBuf> {
+        self.seen.as_ref().unwrap_or(&self.in_use).files().cloned().collect()
+    }
+
     /// Reads the file, and serves by it if it can be used.
     async fn read(&mut self, cause: Cause) -> Reload {
-        let (path, files, works) = (self.path.clone(), self.files.clone(), Arc::clone(&self.works));
+        let (path, files, works) = (self.path.clone(), self.files(), Arc::clone(&self.works));
         let in_use = self.in_use.clone();
         let reading = spawn_blocking(move || read(&path, files, &works, &in_use));
         let (source, found) = reading.await.unwrap_or_else(|_| {
             let message = "reading it panicked: this is a bug, see the log".to_owned();
             (None, Found::Refused(vec![Problem { place: None, message }]))
         });
-        let seen = source.map(|source| {
-            self.files = source.loaded.files;
-            source.fingerprint
-        });
+        let seen = source.map(|source| source.fingerprint);
         self.seen.clone_from(&seen);
         let result = match found {
             Found::Taken(needs_restart) => {

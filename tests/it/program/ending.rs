@@ -112,7 +112,7 @@ async fn idle_connections_do_not_hold_up_the_end() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let (_tenant, running, _directory) = one_at_a_time(Duration::from_secs(60)).await;
+    let (_tenant, running, directory) = one_at_a_time(Duration::from_secs(60)).await;
     let call = tokio::spawn(async move { Raw::ask(running.address, GET).await.status });
     busy_with(&running, 0).await;
 
@@ -125,6 +125,10 @@ async fn a_second_signal_ends_it_at_once() {
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(ended.status.code(), Some(1), "a call was cut off: {ended:?}");
     assert_eq!(call.await.unwrap(), 0);
+    // So that the next life begins low.
+    let left = std::fs::read_dir(directory.path().join("state")).unwrap();
+    let names: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().any(|name| name.to_str().unwrap().starts_with("alive.")), "{names:?}");
 }
 
 /// The permits of the pool `Default` that may be out now, as the metrics tell.

@@ -631,9 +631,23 @@ apps:
     let gauge = r#"zuora_gateway_token_expires_in_seconds{tenant="sandbox"}"#;
     assert!(scene.metrics().await.contains(gauge));
 
+    other.set_service_time(ServiceTime::Constant(Duration::from_secs(1)));
+    let last = tokio::spawn(ask(scene.running.address, call()));
+    eventually("sent", async || {
+        let sent = other.counters().in_flight.get("Default") == Some(&1);
+        sent.then_some(()).ok_or("nothing is at Zuora".to_owned())
+    })
+    .await;
     fs::write(scene.path("gw.yaml"), &scene.text).unwrap();
     assert_eq!(scene.post().await.0, 200);
     assert_eq!(ask(scene.running.address, call()).await.status, 401);
+    let state = scene.state().await;
+    let (stays, leaves) = (&state["tenants"][0], &state["tenants"][1]);
+    assert_eq!((&stays["configured"], &leaves["configured"]), (&true.into(), &false.into()));
+    assert_eq!(pool(&serde_json::json!({"tenants": [leaves]}), "Default")["in_use"], 1);
+    assert!(!scene.metrics().await.contains(gauge), "its token is nobody's business any more");
+
+    assert_eq!(last.await.unwrap().status, 200);
     let metrics = scene.metrics().await;
     let gauges = metrics.lines().filter(|line| line.contains(r#"tenant="sandbox""#));
     let left: Vec<_> =

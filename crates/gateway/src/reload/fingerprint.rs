@@ -18,9 +18,14 @@ impl Fingerprint {
         Self(files.iter().map(|path| (path.clone(), digest(path).ok())).collect())
     }
 
-    /// Whether it is one of these files.
+    /// Which files it is of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.0.keys()
+    }
+
+    /// Whether it is of these files.
     pub(crate) fn is_of(&self, files: &BTreeSet<PathBuf>) -> bool {
-        self.0.keys().eq(files)
+        self.files().eq(files)
     }
 
     /// The first eight digits of a file's digest.
