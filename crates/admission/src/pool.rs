@@ -180,7 +180,7 @@ impl Pool {
         tenant: &mut Tenant,
         now: Instant,
     ) -> Result<Answer, Shed> {
-        let deadline = self.permit_by(ask);
+        let deadline = self.permit_by(ask, now);
         if let Some(until) = self.opens(due, now)
             && deadline <= until
         {
@@ -228,9 +228,8 @@ impl Pool {
 
     /// Learns how long a request took.
     pub(crate) fn measure(&mut self, grant: &Grant, now: Instant) {
-        let held = now.saturating_duration_since(grant.granted);
-        self.hold.measure(held);
-        self.parts[grant.app.index()].hold.measure(held);
+        self.hold.measure(grant.granted, now);
+        self.parts[grant.app.index()].hold.measure(grant.granted, now);
     }
 
     /// Closes the pool, and sends those away at once who cannot wait for its opening.
@@ -377,17 +376,21 @@ impl Pool {
     }
 
     /// Returns the last moment at which a permit is of use.
-    fn permit_by(&self, ask: &Ask) -> Instant {
+    fn permit_by(&self, ask: &Ask, now: Instant) -> Instant {
         match ask.deadline {
             Deadline::Permit(at) => at,
-            Deadline::Answer(at) => at.checked_sub(self.usual_time(ask.app)).unwrap_or(at),
+            Deadline::Answer(at) => at.checked_sub(self.usual_time(ask.app, now)).unwrap_or(at),
         }
     }
 
     /// Returns how long a request of `app` usually takes, and zero while that is not known.
-    fn usual_time(&self, app: AppId) -> Duration {
-        let own = self.parts[app.index()].hold.mean();
-        own.or(self.hold.mean()).unwrap_or_default()
+    ///
+    /// Whoever is sent away because of it measures nothing. So what others take does not count, and what
+    /// the app itself took does for a while only, unless a permit is out whose end will tell.
+    fn usual_time(&self, app: AppId, now: Instant) -> Duration {
+        let hold = &self.parts[app.index()].hold;
+        let is_of_now = self.shares.in_use(app.index()) > 0 || hold.is_recent(now);
+        hold.mean().filter(|_| is_of_now).unwrap_or_default()
     }
 
     fn out_of_time_at_once(&self, ask: &Ask, tenant: &Tenant, now: Instant) -> Shed {

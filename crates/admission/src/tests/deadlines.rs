@@ -48,3 +48,27 @@ async fn where_nothing_is_measured_the_answer_may_be_hoped_for() {
 
     drop(at_once(&admission, answered_in(0, millis(1))).unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_others_take_keeps_nobody_from_trying() {
+    let admission = measured(1).await;
+
+    drop(at_once(&admission, answered_in(2, secs(1))).unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_was_slow_may_try_again_later_and_is_judged_by_that() {
+    let admission = measured(2).await;
+    assert!(at_once(&admission, answered_in(1, secs(5))).is_err());
+    pass(secs(60)).await;
+
+    // As long as it is out, it is what is known; then it is all that is known.
+    let probe = at_once(&admission, answered_in(1, secs(5))).unwrap();
+    assert!(at_once(&admission, answered_in(1, secs(5))).is_err());
+    pass(secs(1)).await;
+    drop(probe);
+
+    for _ in 0..8 {
+        drop(at_once(&admission, answered_in(1, secs(5))).unwrap());
+    }
+}
