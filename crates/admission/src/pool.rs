@@ -295,7 +295,7 @@ impl Pool {
 
     /// Returns how long a call of `app` that asks at `now` will wait, as far as measurements tell.
     pub(crate) fn predicted_wait(&self, app: AppId, tenant: &Tenant, now: Instant) -> Duration {
-        let ahead = self.queue.ahead_of(app, None, None);
+        let ahead = self.queue.ready_of(app);
         let rate = self.rate_wait(app, ahead, tenant, now);
         if ahead == 0 && self.has_room(now) && !tenant.app(app).is_at_cap() {
             return rate;

@@ -208,11 +208,11 @@ impl Queue {
         self.lines[app.index()].give_back(user, held);
     }
 
-    /// Returns how many calls of an app go before one that asks with `ticket`, or at the back.
+    /// Returns how many calls of an app go before one of `user` that asks with `ticket`, or at the back.
     pub(crate) fn ahead_of(&self, app: AppId, user: Option<u64>, ticket: Option<Ticket>) -> usize {
         let line = &self.lines[app.index()];
         match ticket {
-            None => line.ready,
+            None => line.ahead_of(user),
             Some(ticket) => {
                 line.user(user).map_or(0, |user| user.ready.range(..Key::new(ticket, 0)).count())
             }
@@ -282,6 +282,14 @@ impl Line {
             });
         }
         self.ready -= expelled.len() - before;
+    }
+
+    /// How many calls go before one that a user adds: its own, and while these and the new one have their
+    /// turns, as many of each other user.
+    fn ahead_of(&self, name: Option<u64>) -> usize {
+        let own = self.user(name).map_or(0, |user| user.ready.len());
+        let others = self.turns.len() - usize::from(own > 0);
+        self.ready.min(own + (own + 1) * others)
     }
 
     fn take(&mut self, name: Option<u64>) {

@@ -52,6 +52,27 @@ async fn a_hopeless_call_is_shed_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_is_not_sent_away_for_what_another_has_in_line() {
+    let admission = measured(1, secs(10)).await;
+    let of_user = |user, seconds| Ask {
+        user: Some(user),
+        deadline: Deadline::Permit(Instant::now() + secs(seconds)),
+        ..ask()
+    };
+    let _held = at_once(&admission, of_user(1, 60)).unwrap();
+    let mut busy = Vec::new();
+    for _ in 0..5 {
+        busy.push(waiting(&admission, of_user(1, 600)).await);
+    }
+
+    // Its turn comes after one of the other's, so twenty seconds are predicted, and not sixty.
+    let _quiet = waiting(&admission, of_user(2, 20)).await;
+
+    let shed = at_once(&admission, of_user(1, 20)).unwrap_err();
+    assert!(matches!(shed, Shed::Hopeless { .. }), "{shed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_is_sent_away_on_a_guess() {
     let admission = admission(one_pool(1));
     for _ in 0..7 {
