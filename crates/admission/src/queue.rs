@@ -243,6 +243,10 @@ impl Line {
     fn push(&mut self, key: Key, waiter: Waiter) {
         self.ready += 1;
         self.turn += 1;
+        if self.turns.is_empty() {
+            // What was used while nobody waited kept nobody from anything: all start from the most.
+            self.floor = self.floor.max(self.most_used());
+        }
         let (turn, floor) = (self.turn, self.floor);
         self.change(waiter.user, |user| {
             if user.ready.is_empty() {
@@ -325,6 +329,11 @@ impl Line {
             self.users.remove(&name);
         }
         result
+    }
+
+    fn most_used(&self) -> Duration {
+        let users = self.users.values().chain([&self.nobody]);
+        users.map(|user| user.used).max().unwrap_or_default()
     }
 
     fn user(&self, name: Option<u64>) -> Option<&User> {

@@ -202,6 +202,33 @@ async fn the_users_of_an_app_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_some_used_while_nobody_waited_is_not_held_against_them() {
+    let admission = apps(1, |_| {});
+    let alone = at_once(&admission, ask()).unwrap();
+    pass(secs(3600)).await;
+    drop(alone);
+    let held = at_once(&admission, ask_of(1)).unwrap();
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut calls = Vec::new();
+    for user in [Some(1), Some(1), Some(1), None, None] {
+        let (admission, order) = (Arc::clone(&admission), Arc::clone(&order));
+        calls.push(tokio::spawn(async move {
+            let permit = admission.admit(Ask { user, ..ask() }).await.unwrap();
+            order.lock().unwrap().push(user);
+            drop(permit);
+        }));
+        settle().await;
+    }
+
+    drop(held);
+    for call in calls {
+        call.await.unwrap();
+    }
+
+    assert_eq!(*order.lock().unwrap(), [Some(1), None, Some(1), None, Some(1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_user_with_many_permits_out_goes_after_one_with_few() {
     let admission = apps(4, |_| {});
     let of_user = |user| Ask { user: Some(user), ..ask() };
