@@ -11,8 +11,8 @@ use crate::{PoolSettings, Said};
 const CLEAN: Duration = Duration::from_secs(1);
 /// After a pause a quarter may go; two doublings make it whole.
 const DOUBLINGS: u32 = 2;
-/// After a refusal so much of the capacity is kept: in fifths.
-const KEPT_FIFTHS: u32 = 4;
+/// After a refusal this part of the capacity is given up: a fifth.
+const LOST_PART: u32 = 5;
 /// The clean seconds that make an empty pool whole, where Zuora does not say what remains.
 const SECONDS_TO_WHOLE: u32 = 40;
 /// What Zuora says remains may be a second old, and is compared with the most that was out lately. After
@@ -164,7 +164,11 @@ impl Capacity {
     /// Gives back what the clean time up to `now` has earned.
     pub(crate) fn advance(&mut self, now: Instant) {
         let (full, step) = (self.full(), self.step(now));
+        let known_until = self.outside.forgets_at().filter(|at| *at <= now);
         if let Some(shrunk) = &mut self.shrunk {
+            if let Some(known_until) = known_until {
+                shrunk.clean_since = shrunk.clean_since.max(known_until);
+            }
             let earned = whole_clean_seconds(&mut shrunk.clean_since, now);
             shrunk.permits = shrunk.permits.saturating_add(earned.saturating_mul(step));
             if shrunk.permits >= full || shrunk.ends.is_some_and(|ends| ends <= now) {
@@ -189,7 +193,8 @@ impl Capacity {
         let grows = grows.map(|it| it.clean_since + CLEAN);
         let ends = self.shrunk.as_ref().and_then(|it| it.ends);
         let doubles = self.ramp.as_ref().map(|it| it.clean_since + CLEAN);
-        let forgets = self.outside.forgets_at().filter(|_| self.outside.permits(now) > 0);
+        let waits_for_word = self.outside.permits(now) > 0 || self.shrunk.is_some();
+        let forgets = self.outside.forgets_at().filter(|at| waits_for_word && now < *at);
         [grows, ends, doubles, forgets].into_iter().flatten().min()
     }
 
@@ -209,7 +214,7 @@ impl Capacity {
         let before = self.left_by_refusals().min(self.left_by_others(now));
         let (kept, lowered) = match &self.shrunk {
             Some(shrunk) if sent < shrunk.lowered => (before, shrunk.lowered),
-            _ => (before * KEPT_FIFTHS / 5, now),
+            _ => (before - before.div_ceil(LOST_PART), now),
         };
         let permits = kept.min(fitted).max(1);
         let settled = now + SETTLED;

@@ -68,7 +68,7 @@ impl Outside {
         self.theirs.forget_until(second, 0);
         self.theirs.note(sample);
         let (recent, all) = (self.theirs.of_last(RECENT), self.theirs.of_last(SECONDS));
-        self.estimate = if recent + FLUTTER < all { recent } else { all };
+        self.estimate = if recent.saturating_add(FLUTTER) < all { recent } else { all };
         self.heard = Some(now);
         ours
     }

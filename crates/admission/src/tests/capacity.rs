@@ -188,6 +188,31 @@ fn a_cautious_start_trusts_what_zuora_says_remains() {
 }
 
 #[test]
+fn where_zuora_falls_silent_a_shrunken_pool_grows_by_trying_again() {
+    let story = [(0, Remains(40, 40, 0)), (0, RefusedWith(10))];
+    check(40, 0, &story, &[(31_000, 11), (40_000, 20)]);
+
+    let start = Instant::now();
+    let mut capacity = Capacity::new(&pool("p", None, 40), false, start);
+    capacity.observe(Said { limit: 40, remaining: Some(40) }, 0, start);
+    capacity.shrink(start, 10, start);
+    assert_eq!(capacity.next_change(start), Some(start + secs(30)), "whoever waits is woken");
+}
+
+#[test]
+fn figures_that_cannot_be_are_no_trouble() {
+    let start = Instant::now();
+    let mut learnt = Capacity::new(&pool("p", None, 1), true, start);
+
+    learnt.observe(Said { limit: u32::MAX, remaining: None }, 1, start);
+    learnt.shrink(start, 7, start);
+    assert_eq!(learnt.current(start), 7);
+
+    learnt.observe(Said { limit: u32::MAX, remaining: Some(0) }, 1, start);
+    assert_eq!(learnt.current(start), 1);
+}
+
+#[test]
 fn another_refusal_begins_the_clean_second_anew() {
     let events = [(0, RefusedWith(30)), (900, RefusedWith(24))];
     check(40, 0, &events, &[(1000, 24), (1899, 24), (1900, 25)]);
