@@ -22,14 +22,6 @@ pub struct Ask {
     pub place: Place,
 }
 
-impl Ask {
-    pub(crate) fn until(&self) -> Instant {
-        match self.deadline {
-            Deadline::Permit(at) | Deadline::Answer(at) => at,
-        }
-    }
-}
-
 /// When waiting ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {

@@ -376,7 +376,7 @@ impl Pool {
     }
 
     /// Returns the last moment at which a permit is of use.
-    fn permit_by(&self, ask: &Ask, now: Instant) -> Instant {
+    pub(crate) fn permit_by(&self, ask: &Ask, now: Instant) -> Instant {
         match ask.deadline {
             Deadline::Permit(at) => at,
             Deadline::Answer(at) => at.checked_sub(self.usual_time(ask.app, now)).unwrap_or(at),

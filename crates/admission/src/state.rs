@@ -324,7 +324,8 @@ impl State {
     /// Jitter is added to it, never taken away, but not so much that the deadline would be missed.
     fn due(&mut self, ask: &Ask, ticket: Ticket, now: Instant) -> Option<Instant> {
         let named = ticket.not_before.filter(|named| now < *named)?;
-        let slack = ask.until().saturating_duration_since(named) / 2;
+        let permit_by = self.pools[ask.pool.index()].permit_by(ask, now);
+        let slack = permit_by.saturating_duration_since(named) / 2;
         Some(named + self.jitter.on(named - now).min(slack))
     }
 }

@@ -1,6 +1,7 @@
 //! When a call is wanted by, and what that means for its permit.
 
 use super::*;
+use crate::Refused;
 
 /// A pool in which a request of app `a` is known to take two seconds, and one of app `b` ten.
 async fn measured(ceiling: u32) -> Arc<Admission> {
@@ -70,5 +71,17 @@ async fn whoever_was_slow_may_try_again_later_and_is_judged_by_that() {
 
     for _ in 0..8 {
         drop(at_once(&admission, answered_in(1, secs(5))).unwrap());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_does_not_make_an_answer_late_that_could_come_in_time() {
+    let admission = measured(2).await;
+    let until = Instant::now() + secs(20);
+    for _ in 0..50 {
+        let ticket = at_once(&admission, ask()).unwrap().refused(Refused::Elsewhere { until });
+        // Ten seconds for the answer, and a tenth of one between Zuora's moment and the last one.
+        let again = Ask { place: Place::Front(ticket), ..answered_in(1, millis(30_100)) };
+        waiting(&admission, again).await.abort();
     }
 }
