@@ -287,7 +287,9 @@ impl Pool {
     ) -> Shed {
         let retry_after = self.advice(app, tenant, now);
         if tenant.app(app).was_held_up(since) || tenant.windows.held_up(since) {
-            Shed::RateLimited { retry_after }
+            // However far away that is, a call that comes earlier comes in vain.
+            let rate = whole_seconds(self.rate_wait(app, 0, tenant, now));
+            Shed::RateLimited { retry_after: retry_after.max(rate) }
         } else {
             Shed::QueueTimeout { retry_after }
         }

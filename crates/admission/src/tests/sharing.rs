@@ -277,6 +277,23 @@ async fn a_call_that_its_rate_keeps_beyond_the_deadline_is_turned_away_at_once()
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_a_window_kept_until_the_deadline_is_told_when_it_opens_again() {
+    let mut settings = one_pool(10);
+    settings.rate = RateLimits { per_minute: Some(count(1)), ..RateLimits::NONE };
+    let admission = admission(settings);
+    let _first = at_once(&admission, ask()).unwrap();
+    // For either of them the window opens in time, and not for both.
+    let deadline = Deadline::Permit(Instant::now() + secs(70));
+    let here = waiting(&admission, Ask { deadline, ..ask_of(1) }).await;
+    let there = waiting(&admission, Ask { deadline, ..ask_of(2) }).await;
+
+    let outcomes = [here.await.unwrap(), there.await.unwrap()];
+
+    let shed = outcomes.iter().find_map(|outcome| outcome.as_ref().err()).unwrap();
+    assert_eq!(*shed, Shed::RateLimited { retry_after: secs(50) });
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_waits_for_a_window_goes_on_in_every_pool() {
     let mut settings = one_pool(10);
     settings.pools.push(pool("Object Query", None, 10));
