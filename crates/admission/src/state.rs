@@ -295,11 +295,15 @@ impl State {
                 }
             }
         }
+        let apps = self.settings.apps.iter().map(|settings| {
+            let app = self.tenant.find(&settings.name).expect("it was just taken in");
+            (app, settings)
+        });
+        let apps: Vec<_> = apps.collect();
         for pool in &mut self.pools {
             pool.set_bounds(self.settings.queue);
-            for settings in &self.settings.apps {
-                let app = self.tenant.find(&settings.name).expect("it was just taken in");
-                pool.configure_app(app, settings, now);
+            for (app, settings) in &apps {
+                pool.configure_app(*app, settings, now);
             }
         }
     }
