@@ -168,19 +168,19 @@ impl Shares {
         while self.shares.len() <= app {
             self.shares.push(Share::new(now));
         }
-        let wants = self.shares[app].standing != Standing::Away;
+        let (weight, reserve) = (settings.weight.get(), settings.reserve);
+        let level = Level::of(settings.priority);
+        let share = &self.shares[app];
+        if (share.weight, share.reserve, share.level) == (weight, reserve, level) {
+            // It stays as far behind as it is. What held it, a cap or a rate, may be another now.
+            return self.release(app);
+        }
+        let wants = share.standing != Standing::Away;
         self.set_ready(app, false);
         let share = &mut self.shares[app];
         // What was used so far was used at the former weight.
         share.run(now);
-        share.weight = settings.weight.get();
-        share.reserve = settings.reserve;
-        share.level = match settings.priority {
-            Priority::Interactive => Level::Ahead(LONGEST_HEAD_START),
-            Priority::Standard => Level::Ahead(1),
-            Priority::Batch => Level::Ahead(0),
-            Priority::Scavenger => Level::LeftOver,
-        };
+        (share.weight, share.reserve, share.level) = (weight, reserve, level);
         self.set_ready(app, wants);
     }
 
@@ -431,6 +431,17 @@ impl Shares {
 
     fn seconds(&self, now: Instant) -> f64 {
         now.saturating_duration_since(self.epoch).as_secs_f64()
+    }
+}
+
+impl Level {
+    fn of(priority: Priority) -> Self {
+        match priority {
+            Priority::Interactive => Self::Ahead(LONGEST_HEAD_START),
+            Priority::Standard => Self::Ahead(1),
+            Priority::Batch => Self::Ahead(0),
+            Priority::Scavenger => Self::LeftOver,
+        }
     }
 }
 

@@ -79,6 +79,28 @@ async fn a_pool_that_is_gone_is_shown_until_it_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_is_behind_stays_behind_when_other_things_change() {
+    let admission = admission(one_pool(4));
+    let mut held = permits(&admission, 4);
+    let mut calls = Vec::new();
+    for _ in 0..4 {
+        calls.push(waiting(&admission, ask_of(0)).await);
+        calls.push(waiting(&admission, ask_of(1)).await);
+    }
+    held.pop();
+    pass(secs(10)).await;
+
+    // For ten seconds `a` had three permits, and `b` one.
+    admission.reconfigure(one_pool(4));
+    held.clear();
+    settle().await;
+
+    let shown = admission.snapshot();
+    let in_use: Vec<_> = shown.pools[0].apps.iter().map(|app| app.in_use).collect();
+    assert_eq!(in_use, [1, 3, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_that_changes_is_not_filled_anew() {
     let rate = |per_second| {
         let mut settings = one_pool(10);
