@@ -208,8 +208,9 @@ fn figures_that_cannot_be_are_no_trouble() {
     learnt.shrink(start, 7, start);
     assert_eq!(learnt.current(start), 7);
 
+    // All but the seven that fitted are somebody else's.
     learnt.observe(Said { limit: u32::MAX, remaining: Some(0) }, 1, start);
-    assert_eq!(learnt.current(start), 1);
+    assert_eq!((learnt.outside_use(start), learnt.current(start)), (u32::MAX - 7, 7));
 }
 
 #[test]
