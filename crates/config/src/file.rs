@@ -34,7 +34,8 @@ section! {
         /// Signs the tokens that the gateway gives to apps; at least 32 characters, the same on
         /// every replica. When left out, one is made and kept in `state_dir`.
         signing_key: Optional<At<SigningKey>>,
-        /// The directory for what must survive a restart. It is made when needed.
+        /// The directory for what must survive a restart: the signing key, and the sign that the
+        /// gateway was killed with calls at Zuora. It is made when needed.
         state_dir: At<Directory> = "./state",
         /// The Zuora tenants, by a name of your choice, which becomes a label in metrics.
         tenants: Required<Named<TenantName, Tenant>>,
@@ -76,7 +77,8 @@ section! {
     Admin {
         /// IP address and port. Port 0 lets the system choose one.
         address: At<SocketAddr> = "127.0.0.1:9090",
-        /// What operators must present as bearer token. Needed when the address is not loopback.
+        /// What operators must present as bearer token. Needed when the address is not loopback,
+        /// and for actions such as `POST /api/reload`.
         token: Optional<At<Secret>>,
     }
 }
