@@ -347,11 +347,10 @@ impl Shares {
         }
     }
 
-    /// Returns where the furthest ahead is of those who have permits out or want one.
+    /// Returns where the furthest ahead is.
     fn furthest_ahead(&mut self, side: usize, now: f64) -> f64 {
-        let is_active = |it: &&mut Share| it.in_use > 0 || it.standing != Standing::Away;
-        let active = self.shares.iter_mut().filter(|it| it.side() == side).filter(is_active);
-        active.fold(0.0, |furthest, share| {
+        let shares = self.shares.iter_mut().filter(|share| share.side() == side);
+        shares.fold(0.0, |furthest, share| {
             share.run(now);
             furthest.max(share.virtual_time)
         })
