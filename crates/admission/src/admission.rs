@@ -136,6 +136,10 @@ impl Admission {
         self.decide(|state, now, outbox| state.finish(grant, now, outbox));
     }
 
+    pub(crate) fn take_back_unused(self: &Arc<Self>, grant: &Grant) {
+        self.decide(|state, now, outbox| state.take_back_unused(grant, now, outbox));
+    }
+
     pub(crate) fn refuse(self: &Arc<Self>, grant: &Grant, refused: Refused) -> Instant {
         self.decide(|state, now, outbox| state.refuse(grant, refused, now, outbox))
     }
@@ -177,7 +181,9 @@ impl Admission {
     fn deliver(self: &Arc<Self>, outbox: Outbox) {
         for (tell, answer) in outbox.answers {
             let outcome = answer.map(|grant| Permit::new(Arc::clone(self), grant));
-            drop(tell.send(outcome));
+            if let Err(Ok(permit)) = tell.send(outcome) {
+                permit.unused();
+            }
         }
         match outbox.timer {
             Wake::InTime => {}
@@ -237,5 +243,10 @@ impl Drop for Waiting<'_> {
         let left = self.admission.lock().leave(self.spot);
         // After the lock: whatever it takes to drop a waiter, nobody else waits for it.
         drop(left);
+        // A permit that is already on its way comes no further.
+        self.told.close();
+        if let Ok(Ok(permit)) = self.told.try_recv() {
+            permit.unused();
+        }
     }
 }

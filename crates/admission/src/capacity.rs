@@ -79,11 +79,23 @@ impl Capacity {
         }
     }
 
-    /// Takes other figures from the configuration. What was learnt from Zuora stays.
+    /// Takes other figures from the configuration. What Zuora said stays.
     pub(crate) fn reconfigure(&mut self, settings: &PoolSettings) {
         self.configured = settings.ceiling.get();
         self.headroom = settings.headroom;
         self.learnt = false;
+    }
+
+    /// Whether Zuora named it, configured or not.
+    pub(crate) fn is_known_to_zuora(&self) -> bool {
+        self.learnt || self.observed.is_some()
+    }
+
+    /// Nobody configures it any more: what Zuora names is right.
+    pub(crate) fn leave_to_zuora(&mut self, headroom: u32) {
+        self.learnt = true;
+        self.headroom = headroom;
+        self.configured = self.observed.unwrap_or(self.configured).max(1);
     }
 
     /// Begins low: for so long, calls that this process did not send may still be at Zuora.

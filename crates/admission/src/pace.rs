@@ -105,6 +105,13 @@ impl Paces {
         }
     }
 
+    /// Takes a call out of the count that did not go after all.
+    pub(crate) fn refund(&mut self) {
+        for pace in &mut self.paces {
+            pace.due = pace.due.and_then(|due| due.checked_sub(pace.interval));
+        }
+    }
+
     fn behind_until(&self, now: Instant) -> Option<Instant> {
         let ready = self.paces.iter().filter_map(Pace::ready_at);
         ready.max().filter(|at| now < *at)

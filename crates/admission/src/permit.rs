@@ -36,12 +36,17 @@ impl Permit {
         self.grant.ticket
     }
 
+    /// Gives the permit back with nothing sent, as if it had never been given, and returns the place in
+    /// line: no rate has counted the call, and no time was measured.
+    pub fn unused(mut self) -> Ticket {
+        self.is_back = true;
+        self.admission.take_back_unused(&self.grant);
+        self.grant.ticket
+    }
+
     /// Gives the permit back after Zuora refused the request, and returns the place in line to ask
     /// again with. With it the call waits until the moment that the refusal named, or is told at
     /// once that its deadline comes first.
-    ///
-    /// This is also how a permit is given back that turned out to be of the wrong pool: as refused
-    /// elsewhere, until now.
     ///
     /// A refusal under concurrency lowers the pool's capacity to what demonstrably fitted, or pauses the
     /// pool if the settings say so, and its moment is no further away than the settings' cap; one under

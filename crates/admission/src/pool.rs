@@ -125,10 +125,25 @@ impl Pool {
     /// Takes other settings; everything that runs and waits stays as it is.
     pub(crate) fn reconfigure(&mut self, settings: &PoolSettings) {
         self.is_wanted = true;
+        self.take_rules(settings);
+        self.capacity.reconfigure(settings);
+    }
+
+    /// The settings do not name it, for now. If Zuora does, it goes on as a learnt one, with `template`
+    /// for what Zuora does not say.
+    pub(crate) fn leave_to_zuora(&mut self, template: Option<&PoolSettings>) {
+        let template = template.filter(|_| self.capacity.is_known_to_zuora());
+        self.is_wanted = template.is_some();
+        if let Some(template) = template {
+            self.take_rules(template);
+            self.capacity.leave_to_zuora(template.headroom);
+        }
+    }
+
+    fn take_rules(&mut self, settings: &PoolSettings) {
         self.enforced = settings.enforce;
         self.on_refusal = settings.on_refusal;
         self.retry_after_cap = settings.retry_after_cap;
-        self.capacity.reconfigure(settings);
     }
 
     /// Takes in an app, or other settings of one.
@@ -345,7 +360,8 @@ impl Pool {
             return None;
         }
         let hold = self.hold.guess().as_secs_f64();
-        let round = Round { hold, capacity: self.capacity.current(now), now };
+        let (capacity, whole) = (self.capacity.current(now), self.capacity.full());
+        let round = Round { hold, capacity, whole, now };
         let mut turn = self.shares.choose(&round, |app| {
             let app = &mut tenant.apps[app];
             if app.is_at_cap() {

@@ -1,6 +1,6 @@
 //! Who waits for a pool: in order within an app, and in turn between the users of an app.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -219,18 +219,26 @@ impl Queue {
         }
     }
 
-    /// Returns when the longest-waiting call of `app` asked for the first time.
-    pub(crate) fn oldest(&self, app: AppId) -> Option<Instant> {
+    /// Returns when the longest-waiting call of `app` that is ready asked for the first time.
+    pub(crate) fn oldest_ready(&self, app: AppId) -> Option<Instant> {
         let line = &self.lines[app.index()];
         // Tickets are numbered in the order of asking, so the first in line is the oldest.
         let first =
             |user: &User| user.ready.first_key_value().map(|(_, waiter)| waiter.ticket.since);
-        let users = line.users.values().chain([&line.nobody]).filter_map(first);
-        let resting = match line.resting {
-            0 => None,
-            _ => self.resting.values().filter(|it| it.app == app).map(|it| it.ticket.since).min(),
-        };
-        users.chain(resting).min()
+        line.users.values().chain([&line.nobody]).filter_map(first).min()
+    }
+
+    /// Returns the same of those that rest, by app.
+    pub(crate) fn oldest_resting(&self) -> HashMap<AppId, Instant> {
+        let mut oldest = HashMap::new();
+        for waiter in self.resting.values() {
+            let since = waiter.ticket.since;
+            oldest
+                .entry(waiter.app)
+                .and_modify(|it: &mut Instant| *it = since.min(*it))
+                .or_insert(since);
+        }
+        oldest
     }
 
     fn line_up(&mut self, key: Key, waiter: Waiter) {

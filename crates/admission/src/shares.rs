@@ -120,6 +120,8 @@ pub(crate) struct Round {
     pub(crate) hold: f64,
     /// How many permits may be used.
     pub(crate) capacity: u32,
+    /// How many there are when nobody else uses the tenant and nothing is wrong.
+    pub(crate) whole: u32,
     pub(crate) now: Instant,
 }
 
@@ -141,6 +143,13 @@ struct Order {
 }
 
 impl Round {
+    /// Returns what is left of a reserve: where others or refusals leave less of the pool, reserves
+    /// become less with it, or those without one would have nothing.
+    fn left_of(&self, reserve: u32) -> u32 {
+        let left = u64::from(reserve) * u64::from(self.capacity);
+        u32::try_from(left / u64::from(self.whole.max(1))).unwrap_or(reserve).min(reserve)
+    }
+
     /// Returns how much virtual time a turn of the whole pool is, if apps with so much weight want one.
     fn lead(&self, weights: u64) -> f64 {
         self.hold * f64::from(self.capacity) / weights.max(1) as f64
@@ -362,7 +371,7 @@ impl Shares {
         let mut first: Option<(u32, Order)> = None;
         for level in &self.idle {
             let Some((.., app)) = level.first() else { continue };
-            let order = self.shares[*app as usize].order(round.hold, lead);
+            let order = self.shares[*app as usize].order(round, lead);
             if first.is_none_or(|(_, best)| order < best) {
                 first = Some((*app, order));
             }
@@ -370,7 +379,7 @@ impl Shares {
         for app in &self.busy {
             let share = &mut self.shares[*app as usize];
             share.run(now);
-            let order = share.order(round.hold, lead);
+            let order = share.order(round, lead);
             if first.is_none_or(|(_, best)| order < best) {
                 first = Some((*app, order));
             }
@@ -403,7 +412,7 @@ impl Shares {
         } else {
             let level = share.level();
             share.standing = Standing::Idle(level);
-            self.idle[level].insert(share.standstill(level, app));
+            self.idle[level].insert(share.standstill(app));
         }
     }
 
@@ -414,7 +423,7 @@ impl Shares {
             Standing::Away => {}
             Standing::New => self.newcomers.retain(|it| *it as usize != app),
             Standing::Idle(level) => {
-                self.idle[level].remove(&share.standstill(level, app));
+                self.idle[level].remove(&share.standstill(app));
             }
             Standing::Busy(place) => {
                 self.busy.swap_remove(place as usize);
@@ -502,18 +511,16 @@ impl Share {
         }
     }
 
-    fn standstill(&self, level: usize, app: usize) -> Standstill {
-        // Below a reserve, all who have no permit are equal.
-        let behind = if level == RESERVED { 0.0 } else { self.virtual_time };
-        (behind.to_bits(), self.last, index(app))
+    fn standstill(&self, app: usize) -> Standstill {
+        (self.virtual_time.to_bits(), self.last, index(app))
     }
 
-    fn order(&self, hold: f64, lead: f64) -> Order {
-        if self.in_use < self.reserve {
+    fn order(&self, round: &Round, lead: f64) -> Order {
+        if self.in_use < round.left_of(self.reserve) {
             let part = f64::from(self.in_use) / f64::from(self.reserve);
             return Order { class: 0, behind: part, last: self.last };
         }
-        let out = f64::from(self.in_use) * hold / f64::from(self.weight);
+        let out = f64::from(self.in_use) * round.hold / f64::from(self.weight);
         let class = if self.side() == 0 { 1 } else { 2 };
         let behind = self.virtual_time + out - self.turns_ahead() * lead;
         Order { class, behind, last: self.last }

@@ -80,8 +80,13 @@ impl Pool {
         if !self.is_wanted && self.in_use == 0 && self.queue.is_empty() {
             return None;
         }
+        let resting = self.queue.oldest_resting();
         let apps = tenant.apps.iter().zip(0..);
-        let apps = apps.filter_map(|(app, id)| self.app_snapshot(app, AppId(id), now));
+        let apps = apps.filter_map(|(app, id)| {
+            let oldest = self.queue.oldest_ready(AppId(id));
+            let oldest = oldest.into_iter().chain(resting.get(&AppId(id)).copied()).min();
+            self.app_snapshot(app, AppId(id), oldest, now)
+        });
         Some(PoolSnapshot {
             name: Arc::clone(&self.name),
             entity: self.entity.clone(),
@@ -100,12 +105,17 @@ impl Pool {
         })
     }
 
-    fn app_snapshot(&self, app: &App, id: AppId, now: Instant) -> Option<AppSnapshot> {
+    fn app_snapshot(
+        &self,
+        app: &App,
+        id: AppId,
+        oldest: Option<Instant>,
+        now: Instant,
+    ) -> Option<AppSnapshot> {
         let (in_use, queued) = (self.shares.in_use(id.index()), self.queue.len_of(id));
         if !app.is_configured && in_use == 0 && queued == 0 {
             return None;
         }
-        let oldest = self.queue.oldest(id);
         Some(AppSnapshot {
             app: Arc::clone(&app.name),
             in_use,

@@ -8,7 +8,7 @@ use crate::queue::{Spot, Waiter};
 use crate::tenant::Tenant;
 use crate::{
     AppId, AppSettings, Ask, OnRefusal, Place, PoolId, PoolSettings, Refused, Said, Settings, Shed,
-    Snapshot, Start, Ticket,
+    Snapshot, Start, Ticket, WaitReason,
 };
 
 /// How many limit types nobody configured are learnt, over all entities. Zuora has a handful.
@@ -71,10 +71,17 @@ impl State {
         if learnt >= MOST_LEARNT || !is_name || name.chars().any(char::is_control) {
             return None;
         }
-        let like = self.settings.pools.iter().find(|pool| pool.entity.as_deref() == entity)?;
         let ceiling = limit.max(1).try_into().expect("it is at least one");
-        let settings = PoolSettings { name: name.into(), ceiling, ..like.clone() };
+        let template = self.template(entity)?;
+        let settings = PoolSettings { name: name.into(), ceiling, ..template };
         Some(self.add_pool(&settings, true, now))
+    }
+
+    /// What holds for a limit type of `entity` that nobody configured: what holds for the others, and
+    /// it is enforced. `None` if nothing of this entity is configured any more.
+    fn template(&self, entity: Option<&str>) -> Option<PoolSettings> {
+        let like = self.settings.pools.iter().find(|pool| pool.entity.as_deref() == entity)?;
+        Some(PoolSettings { enforce: true, ..like.clone() })
     }
 
     pub(crate) fn find_pool(&self, entity: Option<&str>, name: &str) -> Option<PoolId> {
@@ -209,6 +216,16 @@ impl State {
         }
     }
 
+    /// Takes a permit back with which nothing was sent: as if it had never been given.
+    pub(crate) fn take_back_unused(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
+        // What was only observed was not counted.
+        if grant.observed != Some(WaitReason::Rate) {
+            self.tenant.app_mut(grant.app).refund();
+            self.tenant.windows.refund();
+        }
+        self.take_back(grant, now, outbox);
+    }
+
     fn take_back(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
         let was_capped = self.tenant.app(grant.app).is_at_cap();
         self.pools[grant.pool.index()].give_back(grant, &mut self.tenant, now);
@@ -284,8 +301,9 @@ impl State {
     /// Brings apps and pools in line with the settings.
     fn apply(&mut self, now: Instant) {
         self.tenant.reconfigure(&self.settings.apps, &self.settings.rate, now);
-        for pool in &mut self.pools {
-            pool.is_wanted = pool.capacity.is_learnt();
+        for place in 0..self.pools.len() {
+            let template = self.template(self.pools[place].entity.as_deref());
+            self.pools[place].leave_to_zuora(template.as_ref());
         }
         for settings in self.settings.pools.clone() {
             match self.find_pool(settings.entity.as_deref(), &settings.name) {

@@ -124,6 +124,11 @@ impl App {
         would_wait
     }
 
+    /// Takes a call out of the count of its rate that did not go after all.
+    pub(crate) fn refund(&mut self) {
+        self.rate.refund();
+    }
+
     pub(crate) fn give_back(&mut self) {
         self.in_use -= 1;
     }
@@ -156,6 +161,11 @@ impl Windows {
         let would_wait = self.paces.would_block(now);
         self.paces.take(now);
         would_wait
+    }
+
+    /// Takes a call out of the count that did not go after all.
+    pub(crate) fn refund(&mut self) {
+        self.paces.refund();
     }
 
     pub(crate) fn held_up(&self, then: Instant) -> bool {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use admission::{Ask, Deadline, Permit, Place, Refused, Ticket};
+use admission::{Ask, Deadline, Permit, Place, Ticket};
 use credentials::Token;
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
@@ -129,7 +129,7 @@ impl Proxy {
 
         loop {
             let permit = self.admit(&mut route, &mut ask, call).await?;
-            let token = authenticate(&route, &ask, call).await?;
+            let (permit, token) = authenticate(&route, &ask, permit, call).await?;
             let answer = self.send(&route, &mut outbound, permit, token, call).await;
             match judge(&route, answer, &outbound, &ask, call).await? {
                 Next::Relay(answer) => {
@@ -200,8 +200,7 @@ impl Proxy {
             if route.is_right() {
                 break permit;
             }
-            let until = Instant::now();
-            ask.place = Place::Front(permit.refused(Refused::Elsewhere { until }));
+            ask.place = Place::Front(permit.unused());
         };
         call.leave();
         if let Some(reason) = permit.would_have_waited() {
@@ -324,13 +323,25 @@ async fn prepare(
 }
 
 /// The tenant's current token, taken after admission: one that was valid when the call began to wait may not be now.
-async fn authenticate(route: &Route, ask: &Ask, call: &mut Call) -> Result<Token, Error> {
+/// Without one the permit goes back unused.
+async fn authenticate(
+    route: &Route,
+    ask: &Ask,
+    permit: Permit,
+    call: &mut Call,
+) -> Result<(Permit, Token), Error> {
     call.enter(Phase::Token);
     let token = route.tenant.tokens.current(moment(ask.deadline)).await;
     if call.leave() > Duration::from_millis(1) {
         call.waited("token");
     }
-    Ok(token?)
+    match token {
+        Ok(token) => Ok((permit, token)),
+        Err(unavailable) => {
+            permit.unused();
+            Err(unavailable.into())
+        }
+    }
 }
 
 /// What becomes of the call. The leg has already told pool and token what the answer means for them.

@@ -44,6 +44,18 @@ pub(crate) mod oneshot {
         }
     }
 
+    impl<T> Receiver<T> {
+        pub(crate) fn close(&mut self) {
+            step();
+            self.0.close();
+            step();
+        }
+
+        pub(crate) fn try_recv(&mut self) -> Result<T, tokio::sync::oneshot::error::TryRecvError> {
+            self.0.try_recv()
+        }
+    }
+
     impl<T> Future for Receiver<T> {
         type Output = Result<T, tokio::sync::oneshot::error::RecvError>;
 

@@ -201,6 +201,82 @@ async fn the_rest_of_a_refused_call_may_be_capped_but_not_that_of_a_window() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_permit_with_which_nothing_was_sent_uses_up_nothing() {
+    let mut settings = one_pool(2);
+    settings.rate = RateLimits { per_minute: Some(count(60)), ..RateLimits::NONE };
+    settings.apps[0].rate = Some(AppRate { per_second: count(1), burst: count(3), enforce: true });
+    let admission = admission(settings);
+
+    for _ in 0..10 {
+        let ticket = at_once(&admission, ask()).expect("the rate counts what was sent").unused();
+        assert_eq!(ticket.not_before, None);
+    }
+
+    assert_eq!(admission.snapshot().in_use, 0);
+    let held = permits(&admission, 2);
+    let call = waiting(&admission, ask()).await;
+    assert_eq!(admission.predicted_wait(POOL, app(1)), Duration::ZERO, "no time was measured");
+    drop((held, call));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_nobody_takes_any_more_uses_up_nothing() {
+    let mut settings = one_pool(1);
+    settings.apps[0].rate = Some(AppRate { per_second: count(1), burst: count(2), enforce: true });
+    let admission = admission(settings);
+    let held = at_once(&admission, ask()).unwrap();
+    let mut late = Box::pin(admission.admit(ask()));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(late.as_mut().poll(&mut context).is_pending());
+
+    drop(held);
+    drop(late);
+
+    drop(at_once(&admission, ask()).expect("the second of the burst"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_zuora_named_goes_on_as_learnt_when_the_settings_name_it_no_longer() {
+    let with_engine = || {
+        let mut settings = one_pool(10);
+        settings.pools.push(pool("Billing Engine", None, 2));
+        settings
+    };
+    let admission = admission(with_engine());
+    let engine = admission.pool(None, "Billing Engine").unwrap();
+    let there = || Ask { pool: engine, ..ask() };
+    at_once(&admission, there()).unwrap().observe(Said { limit: 5, remaining: None });
+
+    let mut settings = one_pool(10);
+    settings.pools[0].headroom = 1;
+    admission.reconfigure(settings);
+
+    let shown = &admission.snapshot().pools[1];
+    assert_eq!((shown.learnt, shown.configured, shown.capacity), (true, 5, 4));
+    admission.reconfigure(with_engine());
+    let shown = &admission.snapshot().pools[1];
+    assert_eq!((shown.learnt, shown.configured, shown.capacity), (false, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_learnt_limit_is_enforced_whatever_is_said_of_others() {
+    let mut settings = one_pool(10);
+    settings.pools[0].enforce = false;
+    let admission = admission(settings.clone());
+    let learnt = admission.learn(None, "Billing Engine", 1).unwrap();
+    settings.pools[0].retry_after_cap = Some(secs(3));
+
+    admission.reconfigure(settings);
+
+    let there = || Ask { pool: learnt, ..ask() };
+    let held = at_once(&admission, there()).unwrap();
+    let _waits = waiting(&admission, there()).await;
+    let until = Instant::now() + secs(50);
+    let ticket = held.refused(Refused::Concurrency { until });
+    assert_eq!(ticket.not_before, Some(Instant::now() + secs(3)), "it follows the settings");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_was_refused_elsewhere_rests_and_nothing_else_changes() {
     let mut settings = one_pool(10);
     settings.pools[0].retry_after_cap = Some(secs(2));

@@ -94,6 +94,24 @@ async fn whoever_waits_for_a_reserve_is_told_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_others_leave_less_of_the_pool_reserves_are_less_too() {
+    let admission = apps(10, |apps| apps[1].reserve = 8);
+    let held = taken(&admission, 2, 10);
+    // Others take all but two: of a reserve of eight two are left, which is no more than the share.
+    held[0].observe(Said { limit: 10, remaining: Some(0) });
+    let refused = Instant::now() + secs(1);
+    for permit in held.into_iter().skip(2) {
+        permit.refused(crate::Refused::Concurrency { until: refused });
+    }
+    pass(secs(5)).await;
+
+    let order = turns(&admission, Vec::new(), [vec![ask_of(1); 40], vec![ask_of(0); 40]].concat());
+    let order = order.await;
+
+    assert!(order[..40].contains(&0), "nobody starves: {order:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_app_had_of_its_reserve_is_not_held_against_it() {
     let admission = apps(4, |apps| apps[1].reserve = 3);
     let asks = [vec![ask_of(1); 40], vec![ask_of(0); 40]].concat();
