@@ -75,7 +75,8 @@ impl Scalar for TenantName {
     }
 }
 
-/// Zuora adds limit types, and an answer may name any. So a name is refused only if no answer can.
+/// Zuora adds limit types, and an answer may name any. So a name is refused only if no answer can, or if
+/// it is all but one that is known: a limit that holds for nobody is worse than none.
 impl Scalar for LimitType {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
         let known = KNOWN_LIMITS.map(|(name, _)| name);
@@ -84,6 +85,10 @@ impl Scalar for LimitType {
         }
         if let Some(name) = known.into_iter().find(|name| name.eq_ignore_ascii_case(text)) {
             return Err(format!("Zuora writes `{name}`"));
+        }
+        let slip = |name: &&str| strsim::damerau_levenshtein(text, name) <= 2;
+        if let Some(name) = known.into_iter().find(slip) {
+            return Err(format!("did you mean `{name}`?"));
         }
         if text.eq_ignore_ascii_case(zuora::LimitType::Unlimited.name()) {
             return Err("it means that Zuora has no limit".into());
