@@ -125,7 +125,7 @@ impl Follower {
         works.admin.reload_through(requesting);
         let known = Configuration {
             file: path.display().to_string(),
-            digest: fingerprint.short(&path),
+            digest: fingerprint.short(),
             loaded: SystemTime::now(),
             needs_restart: Vec::new(),
             problems: Vec::new(),
@@ -230,7 +230,7 @@ impl Follower {
         self.in_use = fingerprint;
         self.known = Configuration {
             file: std::mem::take(&mut self.known.file),
-            digest: self.in_use.short(&self.path),
+            digest: self.in_use.short(),
             loaded: SystemTime::now(),
             needs_restart,
             problems: Vec::new(),
