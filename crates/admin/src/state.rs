@@ -210,6 +210,7 @@ fn pool_state(pool: &PoolSnapshot) -> Value {
         "outside_use": pool.outside_use,
         "capacity": pool.capacity,
         "in_use": pool.in_use,
+        "cautious_seconds": pool.cautious_for.as_secs_f64(),
         "paused_seconds": pool.paused_for.as_secs_f64(),
         "apps": apps,
     })

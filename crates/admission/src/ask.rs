@@ -89,8 +89,10 @@ pub enum Refused {
 pub enum WaitReason {
     /// All permits that may be used were taken, or it was another's turn.
     Capacity,
-    /// A permit went to an app that has it reserved.
+    /// A permit went to another app that has it reserved.
     Reserve,
+    /// The app had as many permits out as it may.
+    MaxInFlight,
     /// The app, or the tenant, had sent as many calls as it may in that time.
     Rate,
     /// Zuora had said to wait.
@@ -103,6 +105,7 @@ impl WaitReason {
         match self {
             Self::Capacity => "capacity",
             Self::Reserve => "reserve",
+            Self::MaxInFlight => "max-in-flight",
             Self::Rate => "rate",
             Self::Cooldown => "cooldown",
         }
@@ -144,7 +147,7 @@ pub enum Shed {
     },
     /// The measured wait, or the time an answer takes, clearly exceeds the deadline, so waiting would
     /// only fill the queue.
-    #[error("the deadline is nearer than the answer can be")]
+    #[error("the answer cannot come within `queue_timeout`, or the seconds of `Prefer: wait`")]
     Hopeless {
         /// The predicted wait: whole seconds, 1 to 30.
         retry_after: Duration,

@@ -11,8 +11,9 @@ use crate::{PoolSettings, Said};
 const CLEAN: Duration = Duration::from_secs(1);
 /// After a pause a quarter may go; two doublings make it whole.
 const DOUBLINGS: u32 = 2;
-/// After a refusal this part of the capacity is given up: a fifth.
-const LOST_PART: u32 = 5;
+/// After a refusal this part of the capacity is given up: a seventh. With two steps a quarter is left to
+/// others, which is what they usually take, and hardly more.
+const LOST_PART: u32 = 7;
 /// The clean seconds that make an empty pool whole, where Zuora does not say what remains.
 const SECONDS_TO_WHOLE: u32 = 40;
 /// What Zuora says remains may be a second old, and is compared with the most that was out lately. After
@@ -52,8 +53,19 @@ struct Shrunk {
     lowered: Instant,
     /// From when on Zuora's word counts more.
     settled: Instant,
+    /// How many fit, as Zuora showed it since.
+    room: Option<Room>,
     /// When it ends in any case.
     ends: Option<Instant>,
+}
+
+/// How many permits fit by what Zuora said, the least of this second and of the one before. One word alone
+/// is not enough: at the moment of a snapshot somebody may be between two requests.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    since: Instant,
+    least: u32,
+    before: Option<u32>,
 }
 
 /// The way back from a pause: a quarter, then a half, then all.
@@ -102,7 +114,19 @@ impl Capacity {
     pub(crate) fn be_cautious(&mut self, now: Instant, time: Duration) {
         let permits = (self.full() / CAUTION).max(1);
         let ends = Some(now + time);
-        self.shrunk = Some(Shrunk { permits, clean_since: now, lowered: now, settled: now, ends });
+        self.shrunk = Some(Shrunk {
+            permits,
+            clean_since: now,
+            lowered: now,
+            settled: now,
+            room: None,
+            ends,
+        });
+    }
+
+    /// Returns until when calls of an earlier life may still be at Zuora, while less is used for that.
+    pub(crate) fn cautious_until(&self) -> Option<Instant> {
+        self.shrunk.as_ref().and_then(|it| it.ends)
     }
 
     /// Returns how many permits may be out at `now`; [`advance`](Self::advance) must have been told.
@@ -165,8 +189,11 @@ impl Capacity {
         if let Some(remaining) = said.remaining {
             let ours = self.outside.heard(said.limit, remaining, in_use, now);
             if let Some(shrunk) = self.shrunk.as_mut().filter(|it| it.settled <= now) {
-                // Nothing remains: others may want more than they have, and no more is tried.
-                shrunk.permits = shrunk.permits.max(ours.saturating_add(remaining));
+                // Where nothing remains, others may want more than they have, and no more is tried.
+                let room = Room::shown(shrunk.room, ours.saturating_add(remaining), now);
+                shrunk.room = Some(room);
+                let fits = if shrunk.ends.is_some() { Some(room.least) } else { room.sure() };
+                shrunk.permits = shrunk.permits.max(fits.unwrap_or(0));
             }
             self.advance(now);
         }
@@ -211,7 +238,7 @@ impl Capacity {
     }
 
     /// Lowers to what demonstrably fitted, the `fitted` requests that were at Zuora and not refused, and
-    /// by a fifth if the refused request had left, at `sent`, after the last lowering: then those that
+    /// by a seventh if the refused request had left, at `sent`, after the last lowering: then those that
     /// fitted are leftovers of a better time.
     ///
     /// If nothing of ours fitted, others hold everything. The next try would be refused as well, and
@@ -230,7 +257,8 @@ impl Capacity {
         };
         let permits = kept.min(fitted).max(1);
         let settled = now + SETTLED;
-        self.shrunk = Some(Shrunk { permits, clean_since, lowered, settled, ends: None });
+        self.shrunk =
+            Some(Shrunk { permits, clean_since, lowered, settled, room: None, ends: None });
         if let Some(ramp) = &mut self.ramp {
             ramp.clean_since = clean_since;
         }
@@ -265,6 +293,22 @@ impl Capacity {
 
     fn left_by_others(&self, now: Instant) -> u32 {
         self.full().saturating_sub(self.outside.permits(now)).max(1)
+    }
+}
+
+impl Room {
+    fn shown(former: Option<Self>, fits: u32, now: Instant) -> Self {
+        match former {
+            None => Self { since: now, least: fits, before: None },
+            Some(former) if former.since + CLEAN <= now => {
+                Self { since: now, least: fits, before: Some(former.least) }
+            }
+            Some(former) => Self { least: former.least.min(fits), ..former },
+        }
+    }
+
+    fn sure(self) -> Option<u32> {
+        Some(self.before?.min(self.least))
     }
 }
 

@@ -25,9 +25,13 @@ impl Permit {
         self.grant.reason
     }
 
-    /// Returns what the call would have waited for, had the limit been enforced.
-    pub fn would_have_waited(&self) -> Option<WaitReason> {
-        self.grant.observed
+    /// Returns what the call would have waited for, had those limits been enforced: one reason for each
+    /// kind of limit.
+    pub fn would_have_waited(&self) -> impl Iterator<Item = WaitReason> {
+        let observed = self.grant.observed;
+        let rate = observed.app_rate || observed.windows;
+        let reasons = [(observed.capacity, WaitReason::Capacity), (rate, WaitReason::Rate)];
+        reasons.into_iter().filter_map(|(is_it, reason)| is_it.then_some(reason))
     }
 
     /// Returns the call's place in line, for asking again in a call that is to be repeated for

@@ -34,8 +34,15 @@ pub(crate) struct Grant {
     pub(crate) granted: Instant,
     /// Why the call waited, if it did.
     pub(crate) reason: Option<WaitReason>,
-    /// Why it would have waited, were that enforced.
-    pub(crate) observed: Option<WaitReason>,
+    pub(crate) observed: Observed,
+}
+
+/// What a call would have waited for, were it enforced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Observed {
+    pub(crate) capacity: bool,
+    pub(crate) app_rate: bool,
+    pub(crate) windows: bool,
 }
 
 /// What is to be done once the lock is released.
@@ -83,8 +90,8 @@ pub(crate) struct Pool {
     parts: Vec<Part>,
     bounds: QueueBounds,
     hold: HoldTime,
-    /// When a permit last went to an app because of its reserve.
-    reserved: Option<Instant>,
+    /// When a permit last went to an app because of its reserve, and to which.
+    reserved: Option<(Instant, AppId)>,
 }
 
 /// One app in this pool.
@@ -364,7 +371,7 @@ impl Pool {
         let round = Round { hold, capacity, whole, now };
         let mut turn = self.shares.choose(&round, |app| {
             let app = &mut tenant.apps[app];
-            if app.is_at_cap() {
+            if app.cap_blocks(now) {
                 return Some(Hindrance::Cap);
             }
             app.rate_blocks(now).map(Hindrance::Rate)
@@ -378,7 +385,7 @@ impl Pool {
     fn may_go_at_once(&mut self, app: AppId, tenant: &mut Tenant, now: Instant) -> bool {
         self.queue.ready_of(app) == 0
             && self.has_room(now)
-            && !tenant.app(app).is_at_cap()
+            && !tenant.app_mut(app).cap_blocks(now)
             && tenant.app_mut(app).rate_blocks(now).is_none()
             && tenant.windows.block(now).is_none()
     }
@@ -414,8 +421,8 @@ impl Pool {
     fn out_of_time_at_once(&self, ask: &Ask, tenant: &Tenant, now: Instant) -> Shed {
         let retry_after = self.advice(ask.app, tenant, now);
         match ask.deadline {
-            Deadline::Answer(at) if now < at => Shed::Hopeless { retry_after },
-            Deadline::Answer(_) | Deadline::Permit(_) => Shed::QueueTimeout { retry_after },
+            Deadline::Answer(_) => Shed::Hopeless { retry_after },
+            Deadline::Permit(_) => Shed::QueueTimeout { retry_after },
         }
     }
 
@@ -429,7 +436,7 @@ impl Pool {
         let reason = self.reason(waiter, turn, tenant);
         let grant = self.grant(waiter.app, waiter.user, waiter.ticket, Some(turn), tenant, now);
         if turn.reserved {
-            self.reserved = Some(now);
+            self.reserved = Some((now, waiter.app));
         }
         Grant { reason: Some(reason), ..grant }
     }
@@ -442,7 +449,11 @@ impl Pool {
             WaitReason::Cooldown
         } else if tenant.app(waiter.app).was_held_up(since) || tenant.windows.held_up(since) {
             WaitReason::Rate
-        } else if !turn.reserved && self.reserved.is_some_and(|at| since <= at) {
+        } else if tenant.app(waiter.app).was_capped(since) {
+            WaitReason::MaxInFlight
+        } else if !turn.reserved
+            && self.reserved.is_some_and(|(at, app)| since <= at && app != waiter.app)
+        {
             WaitReason::Reserve
         } else {
             WaitReason::Capacity
@@ -464,12 +475,10 @@ impl Pool {
         self.in_use += 1;
         self.shares.take(app.index(), turn, now);
         self.queue.take(app, user);
-        let app_over = tenant.app_mut(app).take(now);
-        let windows_over = tenant.windows.take(now);
-        let observed = if over {
-            Some(WaitReason::Capacity)
-        } else {
-            (app_over || windows_over).then_some(WaitReason::Rate)
+        let observed = Observed {
+            capacity: over,
+            app_rate: tenant.app_mut(app).take(now),
+            windows: tenant.windows.take(now),
         };
         Grant { pool: self.id, app, user, ticket, granted: now, reason: None, observed }
     }

@@ -51,6 +51,8 @@ pub struct PoolSnapshot {
     pub queued: usize,
     /// Bytes of kept bodies.
     pub kept_bytes: u64,
+    /// How much longer, at most, less is used because of calls of an earlier life; zero if not.
+    pub cautious_for: Duration,
     /// How long no permit will be given; zero if not paused.
     pub paused_for: Duration,
     /// Those that are configured, and those that still hold anything.
@@ -100,6 +102,10 @@ impl Pool {
             in_use: self.in_use,
             queued: self.queue.len(),
             kept_bytes: self.kept_bytes,
+            cautious_for: self
+                .capacity
+                .cautious_until()
+                .map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
             paused_for: self.closed_for(now),
             apps: apps.collect(),
         })

@@ -8,7 +8,7 @@ use crate::queue::{Spot, Waiter};
 use crate::tenant::Tenant;
 use crate::{
     AppId, AppSettings, Ask, OnRefusal, Place, PoolId, PoolSettings, Refused, Said, Settings, Shed,
-    Snapshot, Start, Ticket, WaitReason,
+    Snapshot, Start, Ticket,
 };
 
 /// How many limit types nobody configured are learnt, over all entities. Zuora has a handful.
@@ -219,8 +219,10 @@ impl State {
     /// Takes a permit back with which nothing was sent: as if it had never been given.
     pub(crate) fn take_back_unused(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
         // What was only observed was not counted.
-        if grant.observed != Some(WaitReason::Rate) {
+        if !grant.observed.app_rate {
             self.tenant.app_mut(grant.app).refund();
+        }
+        if !grant.observed.windows {
             self.tenant.windows.refund();
         }
         self.take_back(grant, now, outbox);

@@ -28,6 +28,8 @@ pub(crate) struct App {
     rate: Paces,
     /// When its rate last kept a call from going.
     held_up: Option<Instant>,
+    /// When its cap did.
+    capped: Option<Instant>,
 }
 
 /// What the tenant may send in a window of time.
@@ -83,6 +85,7 @@ impl App {
             in_use: 0,
             rate: Paces::of_app(settings.rate),
             held_up: None,
+            capped: None,
         }
     }
 
@@ -95,6 +98,20 @@ impl App {
     /// Whether it has as many permits out as it may.
     pub(crate) fn is_at_cap(&self) -> bool {
         self.in_use >= self.max_in_flight
+    }
+
+    /// The same, asked for a call that could go otherwise.
+    pub(crate) fn cap_blocks(&mut self, now: Instant) -> bool {
+        let blocks = self.is_at_cap();
+        if blocks {
+            self.capped = Some(now);
+        }
+        blocks
+    }
+
+    /// Whether its cap kept calls from going at any time since `then`.
+    pub(crate) fn was_capped(&self, then: Instant) -> bool {
+        self.capped.is_some_and(|at| then <= at)
     }
 
     pub(crate) fn max_in_flight(&self) -> u32 {

@@ -134,6 +134,10 @@ impl Call {
         self.waited_for.get_or_insert(reason);
     }
 
+    pub(crate) fn has_waited(&self) -> bool {
+        self.waited_for.is_some()
+    }
+
     /// Notes what the call would have waited for, if that limit were enforced.
     pub(crate) fn would_have_waited(&mut self, reason: &'static str) {
         self.would_have_waited_for.get_or_insert(reason);

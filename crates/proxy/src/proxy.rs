@@ -133,6 +133,11 @@ impl Proxy {
             let answer = self.send(&route, &mut outbound, permit, token, call).await;
             match judge(&route, answer, &outbound, &ask, call).await? {
                 Next::Relay(answer) => {
+                    if call.has_waited() {
+                        // Then others wait as well. Whoever has the permit now is sent before this answer is passed on:
+                        // time at Zuora is dearer than time here.
+                        tokio::task::yield_now().await;
+                    }
                     return Ok(relay(*answer, &route, outbound.is_write(), &self.tasks));
                 }
                 Next::Requeue(ticket) => ask.place = Place::Front(ticket),
@@ -203,7 +208,7 @@ impl Proxy {
             ask.place = Place::Front(permit.unused());
         };
         call.leave();
-        if let Some(reason) = permit.would_have_waited() {
+        for reason in permit.would_have_waited() {
             call.would_have_waited(reason.as_str());
             route.pool_metrics().would_have_waited(reason.as_str());
         }

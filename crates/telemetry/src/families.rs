@@ -136,7 +136,7 @@ impl Families {
             shed: counters(
                 r,
                 "shed_total",
-                "Calls turned away before Zuora saw them, by reason.",
+                "Calls that were turned away while they waited for a permit, by reason.",
                 &["tenant", "app", "reason"],
             ),
             would_have_waited: counters(

@@ -84,9 +84,9 @@ fn a_refusal_leaves_what_fitted_and_each_clean_second_gives_some_back() {
 
 #[test]
 fn what_fits_by_chance_is_not_taken_for_what_fits() {
-    // Those in flight came before the others did. A fifth less is tried, and another.
-    check(40, 0, &[(0, RefusedWith(39))], &[(0, 32)]);
-    check(40, 0, &[(0, RefusedWith(39)), (50, RefusedWith(31))], &[(50, 25)]);
+    // Those in flight came before the others did. A seventh less is tried, and another.
+    check(40, 0, &[(0, RefusedWith(39))], &[(0, 34)]);
+    check(40, 0, &[(0, RefusedWith(39)), (50, RefusedWith(33))], &[(50, 29)]);
 }
 
 #[test]
@@ -134,15 +134,21 @@ fn without_an_answer_for_half_a_minute_nothing_is_known_of_others() {
 
 #[test]
 fn three_seconds_after_a_refusal_zuora_shows_how_much_more_fits() {
-    let story = |at, remaining| {
+    let story = |at, words: &[u32]| {
         let before = [(0, InUse(24)), (0, Remains(40, 0, 24)), (0, RefusedWith(20))];
-        before.into_iter().chain([(at, Remains(40, remaining, 24))]).collect::<Vec<_>>()
+        let words =
+            (0_u64..).zip(words).map(|(nth, left)| (at + nth * 1000, Remains(40, *left, 24)));
+        before.into_iter().chain(words).collect::<Vec<_>>()
     };
-    // It may be from before the refusal, and nothing is tried meanwhile.
-    check(40, 0, &story(2999, 16), &[(2999, 19)]);
-    check(40, 0, &story(3000, 0), &[(3000, 24)]);
-    check(40, 0, &story(3000, 6), &[(3000, 30)]);
-    check(40, 0, &story(3000, 16), &[(3000, 40)]);
+    // An earlier word may be from before the refusal, and nothing is tried meanwhile.
+    check(40, 0, &story(2999, &[16, 16]), &[(3999, 20)]);
+    check(40, 0, &story(3000, &[0, 0]), &[(4000, 24)]);
+    check(40, 0, &story(3000, &[6, 6]), &[(4000, 30)]);
+    check(40, 0, &story(3000, &[16, 16]), &[(4000, 40)]);
+    // Of two words the smaller one counts, as somebody may have been between two requests.
+    check(40, 0, &story(3000, &[6, 7]), &[(4000, 30)]);
+    check(40, 0, &story(3000, &[7, 6]), &[(4000, 30)]);
+    check(40, 0, &story(3000, &[6]), &[(3000, 20)]);
 }
 
 #[test]
@@ -239,7 +245,7 @@ fn a_pause_admits_nobody_then_a_quarter_then_twice_as_many_each_second() {
 #[test]
 fn a_refusal_on_the_way_back_begins_the_second_anew() {
     let events = [(0, Pause(1000)), (1900, RefusedWith(40))];
-    check(40, 0, &events, &[(2000, 8), (2899, 8), (2900, 17), (3900, 34)]);
+    check(40, 0, &events, &[(2000, 9), (2899, 9), (2900, 18), (3900, 36)]);
 }
 
 #[test]

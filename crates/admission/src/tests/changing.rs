@@ -132,9 +132,23 @@ async fn a_limit_that_is_only_observed_lets_everything_pass_and_counts() {
     let first = at_once(&admission, ask()).unwrap();
     let second = at_once(&admission, ask_of(1)).unwrap();
 
-    assert_eq!(first.would_have_waited(), None);
-    assert_eq!(second.would_have_waited(), Some(WaitReason::Capacity));
+    assert_eq!(first.would_have_waited().count(), 0);
+    assert_eq!(second.would_have_waited().collect::<Vec<_>>(), [WaitReason::Capacity]);
     assert_eq!((second.reason(), admission.snapshot().in_use), (None, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_are_observed_together_are_counted_each() {
+    let mut settings = one_pool(1);
+    settings.pools[0].enforce = false;
+    settings.apps[0].rate = Some(AppRate { per_second: count(1), burst: count(1), enforce: false });
+    let admission = admission(settings);
+    let _first = at_once(&admission, ask()).unwrap();
+
+    let second = at_once(&admission, ask()).unwrap();
+
+    let reasons: Vec<_> = second.would_have_waited().collect();
+    assert_eq!(reasons, [WaitReason::Capacity, WaitReason::Rate]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +161,7 @@ async fn a_pause_that_is_only_observed_keeps_nobody_but_the_refused_call() {
     let ticket = at_once(&admission, ask()).unwrap().refused(Refused::Rate { until });
 
     let other = at_once(&admission, ask_of(1)).unwrap();
-    assert_eq!(other.would_have_waited(), Some(WaitReason::Capacity));
+    assert_eq!(other.would_have_waited().collect::<Vec<_>>(), [WaitReason::Capacity]);
     let again = Ask { place: Place::Front(ticket), ..ask() };
     let (waited, permit) = timed(admission.admit(again)).await;
     drop(permit.unwrap());
@@ -349,6 +363,8 @@ async fn after_an_unclean_stop_a_quarter_is_used_until_zuora_shows_room() {
         Admission::with_jitter(settings, Start::Cautious(secs(60)), Jitter::from_seed(1));
     let held = [at_once(&admission, ask()).unwrap(), at_once(&admission, ask()).unwrap()];
     let call = waiting(&admission, ask()).await;
+
+    assert_eq!(admission.snapshot().pools[0].cautious_for, secs(60));
 
     held[0].observe(Said { limit: 8, remaining: Some(1) });
     settle().await;

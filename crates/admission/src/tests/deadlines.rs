@@ -44,6 +44,15 @@ async fn waiting_ends_when_the_answer_could_not_come_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_wanted_now_cannot_be() {
+    let admission = admission(one_pool(1));
+
+    let shed = at_once(&admission, answered_in(0, Duration::ZERO)).unwrap_err();
+
+    assert!(matches!(shed, Shed::Hopeless { .. }), "{shed:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_nothing_is_measured_the_answer_may_be_hoped_for() {
     let admission = admission(one_pool(1));
 

@@ -80,17 +80,20 @@ async fn a_reserve_is_lent_while_unused_and_given_back_as_permits_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_for_a_reserve_is_told_so() {
+async fn whoever_waits_for_a_reserve_of_another_is_told_so() {
     let admission = apps(2, |apps| apps[1].reserve = 1);
     let mut held = taken(&admission, 0, 2);
     let passed_over = waiting(&admission, ask_of(0)).await;
-    let _reserved = waiting(&admission, ask_of(1)).await;
+    let reserved = waiting(&admission, ask_of(1)).await;
+    let beyond = waiting(&admission, ask_of(1)).await;
 
     held.pop();
     settle().await;
     held.pop();
 
     assert_eq!(passed_over.await.unwrap().unwrap().reason(), Some(WaitReason::Reserve));
+    drop(reserved.await.unwrap());
+    assert_eq!(beyond.await.unwrap().unwrap().reason(), Some(WaitReason::Capacity), "its own");
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +151,8 @@ async fn an_app_never_has_more_permits_than_it_may_over_all_pools() {
     assert!(here.is_finished() ^ there.is_finished(), "one of them may go now");
     held.pop();
     settle().await;
-    assert!(here.is_finished() && there.is_finished());
+    let reasons = [here.await, there.await].map(|call| call.unwrap().unwrap().reason());
+    assert_eq!(reasons, [Some(WaitReason::MaxInFlight); 2]);
 }
 
 #[tokio::test(start_paused = true)]

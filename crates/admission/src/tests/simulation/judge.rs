@@ -226,7 +226,7 @@ struct Tale {
     full: u32,
     /// What a refusal left, and since when nothing was refused.
     left: Option<(u32, Instant)>,
-    /// When a refusal last took a fifth away, if nothing has been earned back since.
+    /// When a refusal last took a seventh away, if nothing has been earned back since.
     lowered: Option<Instant>,
     /// Quarters after a pause (1, 2, 4), and since when nothing was refused.
     steps: Option<(u32, Instant)>,
@@ -267,7 +267,7 @@ impl Tale {
                 let before = self.left.map_or(self.full, |(permits, _)| permits.min(self.full));
                 let lowered = self.lowered.filter(|_| self.left.is_some());
                 let is_news = lowered.is_none_or(|lowered| lowered <= sent);
-                let kept = if is_news { before * 4 / 5 } else { before };
+                let kept = if is_news { before - before.div_ceil(7) } else { before };
                 self.lowered = if is_news { Some(at) } else { lowered };
                 self.left = Some((kept.min(fitted).max(1), since));
                 if let Some((_, clean)) = &mut self.steps {
