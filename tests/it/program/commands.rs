@@ -40,7 +40,7 @@ async fn check_says_what_a_good_file_means() {
 
 #[tokio::test]
 async fn check_shows_which_limits_are_only_counted_and_which_nothing_is_known_to_use() {
-    let limits = "{Default: {enforce: false}, Defalt: 10}";
+    let limits = "{Default: {enforce: false}, Billing Engine: 10}";
     let tenant = vec![format!("concurrency: {{limits: {limits}}}")];
     let yaml = Yaml { tenant, ..Yaml::default() };
     let state = TempDir::new().unwrap();
@@ -50,8 +50,8 @@ async fn check_shows_which_limits_are_only_counted_and_which_nothing_is_known_to
 
     assert_ended(&output, 0);
     for text in [
-        "Defalt 10, Default 40 (not enforced), High-volume transactions 200, Object Query 80\n",
-        "note: no operation is known to count against `Defalt`: this limit of tenant `production` holds",
+        "Billing Engine 10, Default 40 (not enforced), High-volume transactions 200, Object Query 80\n",
+        "note: no operation is known to count against `Billing Engine`: this limit of tenant `production` holds",
     ] {
         assert!(output.out.contains(text), "no `{text}` in\n{}", output.out);
     }

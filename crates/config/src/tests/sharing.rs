@@ -64,6 +64,7 @@ fn names_of_limit_types() {
     for (name, why) in [
         ("default", "found `default`: Zuora writes `Default`"),
         ("OBJECT QUERY", "found `OBJECT QUERY`: Zuora writes `Object Query`"),
+        ("Defualt", "found `Defualt`: did you mean `Default`?"),
         ("Unlimited", "found `Unlimited`: it means that Zuora has no limit"),
         ("\"\"", "found empty text"),
         ("\" Charges\"", "found ` Charges`"),
