@@ -456,7 +456,7 @@ async fn limits_change_a_hundred_times_under_load_and_no_call_fails() {
             let (address, stop) = (scene.running.address, Arc::clone(&stop));
             tokio::spawn(async move {
                 let mut answered = 0;
-                while !stop.load(Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) || answered < 5 {
                     let answer = ask(address, get()).await;
                     assert_eq!(answer.status, 200, "{answer:?}");
                     answered += 1;
@@ -479,7 +479,7 @@ async fn limits_change_a_hundred_times_under_load_and_no_call_fails() {
     }
     let ledger = scene.tenant.counters();
     assert_eq!((ledger.executed_total, ledger.refused_concurrency), (answered, 0));
-    assert!(answered >= 100, "{answered}");
+    assert!(answered >= 30 * 5, "{answered}");
 }
 
 #[tokio::test]
