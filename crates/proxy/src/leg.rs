@@ -368,7 +368,8 @@ impl Claim {
                 tenant,
                 pool,
                 limit,
-                "Zuora names another limit: compare `concurrency.limits`"
+                "Zuora names another limit than `concurrency.limits`: the smaller one holds; write what Zuora says, and leave \
+                 permits to others with `headroom`"
             );
         }
         false
