@@ -19,6 +19,8 @@ const SECONDS_TO_WHOLE: u32 = 40;
 /// What Zuora says remains may be a second old, and is compared with the most that was out lately. After
 /// so long both are of a time after the refusal, and then what remains shows how much more fits.
 const SETTLED: Duration = Duration::from_secs(3);
+/// How many limits that Zuora names are remembered as told.
+const MOST_TOLD: usize = 8;
 /// With an unknown number of calls of an earlier life still at Zuora, a quarter is used at first.
 const CAUTION: u32 = 4;
 
@@ -32,8 +34,8 @@ pub(crate) struct Capacity {
     headroom: u32,
     /// Nobody configured this pool: whatever Zuora names is right.
     learnt: bool,
-    /// The last figure of Zuora's that was worth telling.
-    told: Option<u32>,
+    /// The figures of Zuora's that were told: one that comes and goes is told once.
+    told: Vec<u32>,
     observed: Option<u32>,
     outside: Outside,
     shrunk: Option<Shrunk>,
@@ -81,7 +83,7 @@ impl Capacity {
             configured: settings.ceiling.get(),
             headroom: settings.headroom,
             learnt,
-            told: None,
+            told: Vec::new(),
             observed: None,
             outside: Outside::new(now),
             shrunk: None,
@@ -93,6 +95,9 @@ impl Capacity {
 
     /// Takes other figures from the configuration. What Zuora said stays.
     pub(crate) fn reconfigure(&mut self, settings: &PoolSettings) {
+        if self.configured != settings.ceiling.get() {
+            self.told.clear();
+        }
         self.configured = settings.ceiling.get();
         self.headroom = settings.headroom;
         self.learnt = false;
@@ -180,7 +185,8 @@ impl Capacity {
     }
 
     /// Takes in what Zuora said. Its limit holds at once, up or down, but never above the configured
-    /// one. Returns whether it is worth telling: neither the configured limit nor the one told last.
+    /// one. Returns whether it is worth telling: neither the configured limit nor one
+    /// that was told before.
     pub(crate) fn observe(&mut self, said: Said, in_use: u32, now: Instant) -> bool {
         if self.learnt {
             self.configured = said.limit.max(1);
@@ -197,7 +203,7 @@ impl Capacity {
             }
             self.advance(now);
         }
-        said.limit != self.configured && self.told.replace(said.limit) != Some(said.limit)
+        said.limit != self.configured && self.is_untold(said.limit)
     }
 
     /// Gives back what the clean time up to `now` has earned.
@@ -285,6 +291,18 @@ impl Capacity {
     /// no need to find out by being refused.
     fn step(&self, now: Instant) -> u32 {
         if self.outside.is_known(now) { 0 } else { self.full().div_ceil(SECONDS_TO_WHOLE) }
+    }
+
+    fn is_untold(&mut self, limit: u32) -> bool {
+        let is_untold = !self.told.contains(&limit);
+        if is_untold {
+            // So many different ones are news in themselves.
+            if self.told.len() >= MOST_TOLD {
+                self.told.clear();
+            }
+            self.told.push(limit);
+        }
+        is_untold
     }
 
     fn left_by_refusals(&self) -> u32 {

@@ -64,7 +64,7 @@ impl Permit {
     /// Tells what Zuora said it allows in this pool, and what remains of it. The pool follows the limit
     /// at once, down and up, never above the configured ceiling; from what remains follows how much
     /// others take. Returns whether the limit is worth telling: another than the configured one, and
-    /// than the one told last.
+    /// than those told before.
     pub fn observe(&self, said: Said) -> bool {
         self.admission.observe(self.grant.pool, said)
     }

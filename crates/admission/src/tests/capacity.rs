@@ -74,6 +74,18 @@ fn zuoras_own_limit_lowers_and_raises_but_never_above_the_configured_one() {
 }
 
 #[test]
+fn a_limit_that_comes_and_goes_is_told_once() {
+    let now = Instant::now();
+    let mut capacity = Capacity::new(&pool("p", None, 40), false, now);
+    let mut says = |limit| capacity.observe(Said { limit, remaining: None }, 0, now);
+
+    assert_eq!([20, 30, 20, 30, 40].map(&mut says), [true, true, false, false, false]);
+
+    capacity.reconfigure(&pool("p", None, 35));
+    assert!(capacity.observe(Said { limit: 20, remaining: None }, 0, now), "another comparison");
+}
+
+#[test]
 fn a_refusal_leaves_what_fitted_and_each_clean_second_gives_some_back() {
     check(40, 0, &[(0, RefusedWith(30))], &[(0, 30), (999, 30), (1000, 31), (9999, 39)]);
     check(40, 0, &[(0, RefusedWith(30))], &[(10_000, 40), (99_000, 40)]);
