@@ -288,9 +288,11 @@ impl Capacity {
     }
 
     /// Returns what a clean second earns: nothing while Zuora says what remains, because then there is
-    /// no need to find out by being refused.
+    /// no need to find out by being refused, and nothing while calls of an earlier life may be at Zuora,
+    /// because time alone tells nothing of them.
     fn step(&self, now: Instant) -> u32 {
-        if self.outside.is_known(now) { 0 } else { self.full().div_ceil(SECONDS_TO_WHOLE) }
+        let must_not_try = self.outside.is_known(now) || self.cautious_until().is_some();
+        if must_not_try { 0 } else { self.full().div_ceil(SECONDS_TO_WHOLE) }
     }
 
     fn is_untold(&mut self, limit: u32) -> bool {

@@ -194,10 +194,11 @@ fn a_cautious_start_trusts_what_zuora_says_remains() {
     assert_eq!(told.usable(start + millis(1)), 20);
 
     let mut untold = cautious();
-    for (after, usable) in [(1, 11), (29, 39), (30, 40)] {
+    for (after, usable) in [(1, 10), (124, 10), (125, 40)] {
         untold.advance(start + secs(after));
-        assert_eq!(untold.usable(start + secs(after)), usable);
+        assert_eq!(untold.usable(start + secs(after)), usable, "time alone tells nothing");
     }
+    assert_eq!(cautious().next_change(start), Some(start + secs(125)), "whoever waits is woken");
 
     let mut short = cautious();
     short.be_cautious(start, secs(5));
