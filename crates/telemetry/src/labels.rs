@@ -33,6 +33,10 @@ pub enum Verdict {
     Refused,
     /// HTTP 401, or category 11 on a 200.
     Unauthenticated,
+    /// Category 50: rolled back, because another write held the lock.
+    Contended,
+    /// The first request with this idempotency key is still being worked on.
+    InProgress,
     /// No byte of the request left us.
     NotSent,
     /// Cut or timed out after sending: Zuora may have executed it.
@@ -43,10 +47,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, in the order of [`Verdict::index`].
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Relay,
         Self::Refused,
         Self::Unauthenticated,
+        Self::Contended,
+        Self::InProgress,
         Self::NotSent,
         Self::Ambiguous,
         Self::Failed,
@@ -63,6 +69,8 @@ impl Verdict {
             Self::Relay => "relay",
             Self::Refused => "refused",
             Self::Unauthenticated => "unauthenticated",
+            Self::Contended => "contended",
+            Self::InProgress => "in_progress",
             Self::NotSent => "not_sent",
             Self::Ambiguous => "ambiguous",
             Self::Failed => "failed",

@@ -75,6 +75,31 @@ fn a_call_is_counted_in_every_family_it_touches() {
 }
 
 #[test]
+fn every_verdict_counts_in_its_own_series() {
+    let metrics = metrics();
+    let pool = metrics.pool("production", "batch", "Default");
+    let tenant = metrics.tenant("production");
+    let of_pool = r#"pool="Default",tenant="production""#;
+
+    for verdict in Verdict::ALL {
+        let before = metrics.render(&Readings::default());
+        pool.attempt(verdict, Duration::from_millis(20));
+        tenant.retried(verdict);
+        let after = metrics.render(&Readings::default());
+
+        let name = verdict.as_str();
+        let samples = [
+            format!(r#"attempts_total{{{of_pool},verdict="{name}"}}"#),
+            format!(r#"retries_total{{tenant="production",verdict="{name}"}}"#),
+        ];
+        for sample in samples {
+            check(&before, &format!("{sample} 0"));
+            check(&after, &format!("{sample} 1"));
+        }
+    }
+}
+
+#[test]
 fn names_that_callers_made_up_never_become_a_series() {
     let metrics = metrics();
 
