@@ -4,7 +4,7 @@ use std::{
     convert::identity,
     future::Future,
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -17,7 +17,8 @@ use hyper_util::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    io::{AsyncRead, AsyncWrite, DuplexStream, duplex},
+    net::{TcpListener, TcpSocket},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -54,6 +55,12 @@ const BACKLOG: u32 = 4096;
 
 /// How long to rest when the system has no more sockets for us.
 const ACCEPT_REST: Duration = Duration::from_millis(20);
+
+/// How much of what one end of a connection in memory wrote waits for the other to read it.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// Who calls over a connection in memory, as logins count addresses.
+const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// An emulated tenant, running. Dropping it stops it at once.
 #[derive(Debug)]
@@ -94,6 +101,29 @@ impl Tenant {
         let inner = Arc::new(Inner::new(options, address));
         inner.tasks.spawn(accept(listener, Arc::clone(&inner)));
         Ok(Self { inner })
+    }
+
+    /// A tenant that listens nowhere: [`Tenant::connect`] is the way in. It
+    /// works under a stopped clock, which sockets do not. Links in answers
+    /// begin with `public_url`, or with the address of the options, though
+    /// nobody listens there.
+    #[must_use]
+    pub fn in_memory(options: Options) -> Self {
+        let mut address = options.address;
+        if address.port() == 0 {
+            // A port that URLs can have.
+            address.set_port(80);
+        }
+        Self { inner: Arc::new(Inner::new(options, address)) }
+    }
+
+    /// A new connection in memory, without a socket, served like any other.
+    /// It needs a runtime, and stays open as long as a socket would.
+    #[must_use]
+    pub fn connect(&self) -> DuplexStream {
+        let (near, far) = duplex(PIPE_BYTES);
+        self.inner.tasks.spawn(serve(far, NEIGHBOUR, Arc::clone(&self.inner)));
+        near
     }
 
     /// Where it listens, with the port it was given.
@@ -262,8 +292,10 @@ async fn accept(listener: TcpListener, inner: Arc<Inner>) {
         match accepted {
             None => return,
             Some(Ok((stream, peer))) => {
+                // Answers are small and awaited: never wait for more to send.
+                stream.set_nodelay(true).map_or_else(drop, identity);
                 let inner_of_connection = Arc::clone(&inner);
-                inner.tasks.spawn(serve(stream, peer, inner_of_connection));
+                inner.tasks.spawn(serve(stream, peer.ip(), inner_of_connection));
             }
             // Out of sockets, or the caller is gone already: both pass.
             Some(Err(_)) => sleep(ACCEPT_REST).await,
@@ -272,11 +304,12 @@ async fn accept(listener: TcpListener, inner: Arc<Inner>) {
 }
 
 /// Serves one connection until either side ends it.
-async fn serve(stream: TcpStream, peer: SocketAddr, inner: Arc<Inner>) {
-    // Answers are small and awaited: never wait for more to send.
-    stream.set_nodelay(true).map_or_else(drop, identity);
+async fn serve<S>(stream: S, peer: IpAddr, inner: Arc<Inner>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (closing, closed) = (inner.closing.clone(), inner.closed.clone());
-    let service = service_fn(move |request| road::answer(Arc::clone(&inner), peer.ip(), request));
+    let service = service_fn(move |request| road::answer(Arc::clone(&inner), peer, request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000);

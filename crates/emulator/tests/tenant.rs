@@ -14,3 +14,5 @@ mod data;
 mod faults;
 #[path = "tenant/limits.rs"]
 mod limits;
+#[path = "tenant/memory.rs"]
+mod memory;
