@@ -96,8 +96,10 @@ pub struct Tenant {
     pub rate: Rate,
     /// How many requests may wait for it.
     pub queue: Queue,
-    /// How often a call is tried.
+    /// How often a call is tried, and when it is not tried again.
     pub retry: Retry,
+    /// Which calls go one after another.
+    pub lanes: Lanes,
     /// How long it may take.
     pub timeouts: Timeouts,
     /// What happens to the track ids of apps.
@@ -186,15 +188,40 @@ pub struct Queue {
     pub timeout: Duration,
 }
 
-/// How often a call is tried.
+/// How often a call is tried, and when it is not tried again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Retry {
     /// Attempts per call, the first included.
     pub attempts: NonZeroU32,
+    /// The repeats of a pool as a share of its calls: 0 to 10.
+    pub budget: f32,
+    /// Whether writes that take an idempotency key, and have none, are given one.
+    pub mint_idempotency_keys: bool,
+    /// What happens to a write without a key of ours that Zuora rolled back.
+    pub contended_writes: ContendedWrites,
     /// Request bodies up to this many bytes are kept for another attempt. At
     /// most `queue.max_bytes`; zero keeps none.
     pub replay_buffer: u64,
+}
+
+/// What happens to a write that Zuora rolled back because another one held the lock, and that has
+/// no key of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContendedWrites {
+    /// It is sent again.
+    Repeat,
+    /// Its caller gets Zuora's answer.
+    Return,
+}
+
+/// Which calls go one after another, so that Zuora has no lock to refuse them for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lanes {
+    /// None.
+    Off,
+    /// Writes that name the same account, subscription or order.
+    Account,
 }
 
 /// How long Zuora may take. Neither is zero.

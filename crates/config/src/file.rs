@@ -11,12 +11,13 @@ use zuora::Pattern;
 
 use crate::reading::{At, Field, Named, Optional, Reading, Required, Section, section};
 use crate::scalar::{
-    AppName, Bytes, ClientId, Count, Digest, Directory, FieldName, LimitType, ReadableFile,
+    AppName, Bytes, ClientId, Count, Digest, Directory, FieldName, LimitType, ReadableFile, Share,
     SigningKey, TenantName, Text, Uuid, Whole,
 };
 use crate::yaml::{Kind, Node};
 use crate::{
-    BaseUrl, InvalidTrackId, LogFormat, LogLevel, OnRefusal, Priority, Secret, ValidTrackId,
+    BaseUrl, ContendedWrites, InvalidTrackId, Lanes, LogFormat, LogLevel, OnRefusal, Priority,
+    Secret, ValidTrackId,
 };
 
 /// The most calls that a rate may name, in whatever time.
@@ -101,8 +102,12 @@ section! {
         rate: Rate,
         /// How many requests may wait for a permit, in each pool.
         queue: Queue,
-        /// How often a call is tried.
+        /// How often a call is tried, and when it is not tried again.
         retry: Retry,
+        /// Which calls go one after another: with `account`, writes that name the same account,
+        /// subscription or order, so that Zuora does not refuse one for the lock that another
+        /// holds. With `off`, none.
+        lanes: At<Lanes> = "off",
         /// How long Zuora may take.
         timeouts: Timeouts,
         /// What happens to the track ids that apps send.
@@ -207,10 +212,21 @@ section! {
 }
 
 section! {
-    /// How often a call is tried.
+    /// How often a call is tried, and when it is not tried again. Whatever is written here, no
+    /// write is sent again that Zuora may have executed, unless a key keeps it from doing so twice.
     Retry {
         /// Attempts per call, the first included.
         attempts: At<Count<100>> = 5,
+        /// The most repeats in each pool, as a share of its calls: `0.2` is one for every five
+        /// calls. Ten a second may always go besides.
+        budget: At<Share<10>> = 0.2,
+        /// Whether POST and PATCH calls without an `Idempotency-Key` get one where Zuora takes
+        /// them, so that they can be sent again when they were cut off. An app's own key is never
+        /// changed.
+        mint_idempotency_keys: At<bool> = true,
+        /// What happens to a write that Zuora rolled back because another one held the lock
+        /// (category 50), if it has no key: `repeat` it, or `return` Zuora's answer.
+        contended_writes: At<ContendedWrites> = "repeat",
         /// Request bodies up to this size are kept for another attempt; larger ones are streamed.
         replay_buffer: At<Bytes> = "1MiB",
     }

@@ -123,8 +123,12 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
         },
         retry: Retry {
             attempts: file.retry.attempts.value.0,
+            budget: file.retry.budget.value.0,
+            mint_idempotency_keys: file.retry.mint_idempotency_keys.value,
+            contended_writes: file.retry.contended_writes.value,
             replay_buffer: file.retry.replay_buffer.value.0,
         },
+        lanes: file.lanes.value,
         timeouts: Timeouts {
             connect: file.timeouts.connect.value,
             response: file.timeouts.response.value,

@@ -9,9 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use crate::environment::open_file;
-use crate::{InvalidTrackId, LogFormat, LogLevel, OnRefusal, Priority, Secret, ValidTrackId};
+use crate::{
+    ContendedWrites, InvalidTrackId, Lanes, LogFormat, LogLevel, OnRefusal, Priority, Secret,
+    ValidTrackId,
+};
 
-pub(crate) use amounts::{Bytes, Count, Whole};
+pub(crate) use amounts::{Bytes, Count, Share, Whole};
 pub(crate) use names::{AppName, FieldName, KNOWN_LIMITS, LimitType, TenantName};
 
 /// A value that is written as one piece of text.
@@ -98,6 +101,17 @@ impl Choice for InvalidTrackId {
 impl Choice for OnRefusal {
     const WORDS: &'static [(&'static str, Self)] =
         &[("shrink", Self::Shrink), ("freeze", Self::Freeze)];
+}
+
+impl Choice for ContendedWrites {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("repeat", Self::Repeat), ("return", Self::Return)];
+}
+
+impl Choice for Lanes {
+    // To other readers `off` is a truth value. Here it is the word, with quotes or without.
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("account", Self::Account)];
 }
 
 impl Choice for Priority {

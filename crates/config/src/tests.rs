@@ -3,6 +3,7 @@
 mod example;
 mod mistakes;
 mod refused;
+mod retries;
 mod schema;
 mod sharing;
 mod syntax;

@@ -16,6 +16,10 @@ pub(crate) struct Whole<const MIN: u32, const MAX: u32>(pub(crate) u32);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Count<const MAX: u32>(pub(crate) NonZeroU32);
 
+/// A number from zero to `MAX`, `0.2`: so many times as much as something else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share<const MAX: u32>(pub(crate) f32);
+
 /// A number of bytes, `1MiB`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes(pub(crate) u64);
@@ -49,6 +53,29 @@ impl<const MAX: u32> Scalar for Count<MAX> {
 
     fn schema() -> Json {
         Whole::<1, MAX>::schema()
+    }
+}
+
+impl<const MAX: u32> Scalar for Share<MAX> {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        if text.ends_with('%') {
+            return Err("write 20% as `0.2`".into());
+        }
+        // `parse` alone would take `+1`, `.2`, `1e1` and `inf`.
+        let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let is_plain = is_digits(whole) && is_digits(fraction);
+        let number = text.parse::<f32>().ok().filter(|_| is_plain);
+        let number = number.filter(|number| f64::from(*number) <= f64::from(MAX));
+        number.map(Self).ok_or_else(String::new)
+    }
+
+    fn expected() -> String {
+        format!("a number from 0 to {MAX} such as `0.2`")
+    }
+
+    fn schema() -> Json {
+        json!({"type": "number", "minimum": 0, "maximum": MAX})
     }
 }
 

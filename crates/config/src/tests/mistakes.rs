@@ -56,7 +56,7 @@ fn unknown_keys_are_all_told_with_the_nearest_known_one() {
             "6:13: tenants.production.queue: unknown key `time_out`, did you mean `timeout`?",
             "6:28: tenants.production.queue: unknown key `bogus`, known here: `max_requests`, `max_bytes`, `timeout`",
             "7:5: tenants.production: unknown key `concurency`, did you mean `concurrency`?",
-            "8:5: tenants.production: unknown key `Limits`, known here: `base_url`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `timeouts`, `track_id`",
+            "8:5: tenants.production: unknown key `Limits`, known here: `base_url`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `lanes`, `timeouts`, `track_id`",
             "10:3: apps.storefront: the key `tenant` is missing",
             "11:5: apps.storefront: unknown key `tennant`, did you mean `tenant`?",
         ],

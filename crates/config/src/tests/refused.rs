@@ -204,16 +204,6 @@ fn entities() {
 }
 
 #[test]
-fn retries() {
-    check(
-        &with_tenant("retry: {attempts: 0}"),
-        &[
-            "5:23: tenants.production.retry.attempts: expected a whole number from 1 to 100, found `0`",
-        ],
-    );
-}
-
-#[test]
 fn words() {
     check(
         &with_tenant("track_id: {valid: kept, invalid: keep}"),

@@ -79,6 +79,12 @@ fn values_say_what_they_may_hold() {
     let enforce = &tenant["properties"]["rate"]["properties"]["enforce"];
     assert_eq!(enforce["anyOf"][0], json!({"type": "boolean"}));
     assert_eq!(enforce["default"], json!(true));
+    let retry = &tenant["properties"]["retry"]["properties"];
+    assert_eq!(retry["budget"]["anyOf"][0], json!({"type": "number", "minimum": 0, "maximum": 10}));
+    assert_eq!(retry["budget"]["default"], json!(0.2));
+    let lanes = &tenant["properties"]["lanes"];
+    assert_eq!(lanes["anyOf"][0], json!({"enum": ["off", "account"]}));
+    assert_eq!(lanes["default"], json!("off"));
     assert_eq!(property(&["log", "format"])["anyOf"][0], json!({"enum": ["json", "text"]}));
     assert_eq!(property(&["listen", "address"])["default"], json!("127.0.0.1:8080"));
 }

@@ -21,7 +21,8 @@ concurrency:
   retry_after_cap: null
 rate: {per_minute: 50000, per_hour: 2250000, per_day: 27000000, enforce: true}
 queue: {max_requests: 10000, max_bytes: 256MiB, timeout: 30s}
-retry: {attempts: 5, replay_buffer: 1MiB}
+retry: {attempts: 5, budget: 0.2, mint_idempotency_keys: true, contended_writes: repeat, replay_buffer: 1MiB}
+lanes: off
 timeouts: {connect: 5s, response: 125s}
 track_id: {valid: keep, invalid: reject}",
         )
