@@ -158,6 +158,7 @@ impl Desk {
             user: None,
             deadline: Deadline::Permit(Instant::now() + PATIENCE),
             place: Place::Back,
+            may_probe: true,
         }
     }
 

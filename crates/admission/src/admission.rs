@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{self, Instant};
 
 use crate::jitter::Jitter;
+use crate::live::Live;
 use crate::pool::{Answer, Grant, Outbox, Wake};
 use crate::queue::{Outcome, Spot};
 use crate::state::State;
@@ -21,6 +22,7 @@ pub struct Admission {
     nudge: Arc<Notify>,
     /// A runtime that somebody waited on, for timers that a drop elsewhere makes necessary.
     runtime: OnceLock<Handle>,
+    pub(crate) live: Live,
 }
 
 /// How much of what a tenant allows is used at first.
@@ -41,7 +43,12 @@ impl Admission {
 
     pub(crate) fn with_jitter(settings: Settings, start: Start, jitter: Jitter) -> Arc<Self> {
         let state = Mutex::new(State::new(settings, start, jitter, Instant::now()));
-        Arc::new(Self { state, nudge: Arc::default(), runtime: OnceLock::new() })
+        Arc::new(Self {
+            state,
+            nudge: Arc::default(),
+            runtime: OnceLock::new(),
+            live: Live::default(),
+        })
     }
 
     /// Exchanges the settings while calls wait and go. Pools and apps keep their queues, counters and
@@ -119,7 +126,7 @@ impl Admission {
 
     /// Returns everything there is to see, all of it at one moment.
     pub fn snapshot(&self) -> Snapshot {
-        self.lock().snapshot(Instant::now())
+        self.lock().snapshot(&self.live, Instant::now())
     }
 
     /// Returns how long a call of `app` would wait if it asked now, as far as measurements tell.
@@ -142,6 +149,14 @@ impl Admission {
 
     pub(crate) fn refuse(self: &Arc<Self>, grant: &Grant, refused: Refused) -> Instant {
         self.decide(|state, now, outbox| state.refuse(grant, refused, now, outbox))
+    }
+
+    pub(crate) fn reached(self: &Arc<Self>, grant: &Grant) {
+        self.decide(|state, now, outbox| state.reached(grant, now, outbox));
+    }
+
+    pub(crate) fn unreached(self: &Arc<Self>, grant: &Grant) {
+        self.decide(|state, now, outbox| state.unreached(grant, now, outbox));
     }
 
     pub(crate) fn observe(self: &Arc<Self>, pool: PoolId, said: Said) -> bool {

@@ -20,6 +20,9 @@ pub struct Ask {
     pub deadline: Deadline,
     /// Where in its app's queue the call stands if it must wait.
     pub place: Place,
+    /// Whether it may be the first that goes to a tenant that is down: nothing is at stake if it gets
+    /// no answer, because it only reads. Other calls are the first only if no such call waits.
+    pub may_probe: bool,
 }
 
 /// When waiting ends.
@@ -54,14 +57,42 @@ pub enum Place {
 ///
 /// Comes from [`Permit::refused`](crate::Permit::refused), and then remembers the moment that Zuora
 /// named: asking with it earlier means waiting until then. Or from
-/// [`Permit::ticket`](crate::Permit::ticket), for calls that are repeated for another reason.
+/// [`Permit::ticket`](crate::Permit::ticket), for calls that are repeated for another reason, and that
+/// may have to [rest](Self::resting_until) before.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticket {
     pub(crate) number: u64,
     /// When the call first asked.
     pub(crate) since: Instant,
-    /// Not to be sent before this moment: until then the call waits without a permit, and others go on.
-    pub(crate) not_before: Option<Instant>,
+    /// Until when the call waits without a permit, while others go on.
+    pub(crate) rest: Rest,
+}
+
+/// Until when a call may not be sent, by whose word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Zuora's: it refused the call.
+    pub(crate) named: Option<Instant>,
+    /// Ours: it is repeated after a pause of our choice.
+    pub(crate) chosen: Option<Instant>,
+}
+
+impl Ticket {
+    /// Keeps the call from being sent before `at`, for a pause that is not Zuora's word but our choice.
+    /// What Zuora named holds besides. Meanwhile the call holds nothing and keeps nobody waiting, and
+    /// then it has the place in line that it always had.
+    #[must_use]
+    pub fn resting_until(mut self, at: Instant) -> Self {
+        self.rest.chosen = self.rest.chosen.max(Some(at));
+        self
+    }
+}
+
+impl Rest {
+    /// Returns when the call may be sent, if that is after `now`.
+    pub(crate) fn ends_after(self, now: Instant) -> Option<Instant> {
+        self.named.max(self.chosen).filter(|at| now < *at)
+    }
 }
 
 /// How Zuora refused a request.
@@ -97,6 +128,12 @@ pub enum WaitReason {
     Rate,
     /// Zuora had said to wait.
     Cooldown,
+    /// Another call about the same account, subscription or order was on its way.
+    Lane,
+    /// The call is repeated, and rested before.
+    Retry,
+    /// Zuora could not be reached, and was left alone for a while.
+    Down,
 }
 
 impl WaitReason {
@@ -108,6 +145,9 @@ impl WaitReason {
             Self::MaxInFlight => "max-in-flight",
             Self::Rate => "rate",
             Self::Cooldown => "cooldown",
+            Self::Lane => "lane",
+            Self::Retry => "retry",
+            Self::Down => "down",
         }
     }
 }
@@ -139,6 +179,12 @@ pub enum Shed {
         /// The moment; earlier calls are in vain.
         until: Instant,
     },
+    /// Zuora cannot be reached, and is left alone until the deadline.
+    #[error("Zuora cannot be reached, and is tried again only later")]
+    Down {
+        /// When it is tried again: whole seconds, 1 to 30.
+        retry_after: Duration,
+    },
     /// The app, or the tenant, has sent as many calls as it may until the deadline.
     #[error("this app, or its tenant, has sent as many calls as it may for now")]
     RateLimited {
@@ -161,6 +207,7 @@ impl Shed {
             Self::QueueFull { retry_after }
             | Self::QueueBytes { retry_after }
             | Self::QueueTimeout { retry_after }
+            | Self::Down { retry_after }
             | Self::RateLimited { retry_after }
             | Self::Hopeless { retry_after } => retry_after,
             Self::Cooldown { until } => {

@@ -43,9 +43,11 @@
 mod admission;
 mod ask;
 mod capacity;
+mod circuit;
 mod hold;
 mod jitter;
 mod kept;
+mod live;
 mod outside;
 mod pace;
 mod permit;
@@ -67,7 +69,7 @@ pub use settings::{
     AppId, AppRate, AppSettings, OnRefusal, PoolId, PoolSettings, Priority, QueueBounds,
     RateLimits, Settings,
 };
-pub use snapshot::{AppSnapshot, PoolSnapshot, Snapshot};
+pub use snapshot::{AppSnapshot, Circuit, PoolSnapshot, Snapshot};
 
 #[cfg(test)]
 mod tests;

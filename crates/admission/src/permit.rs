@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::ask::Rest;
 use crate::pool::Grant;
 use crate::{Admission, Refused, Said, Ticket, WaitReason};
 
@@ -17,6 +18,7 @@ pub struct Permit {
 
 impl Permit {
     pub(crate) fn new(admission: Arc<Admission>, grant: Grant) -> Self {
+        admission.live.enter(grant.pool);
         Self { admission, grant, is_back: false }
     }
 
@@ -43,7 +45,7 @@ impl Permit {
     /// Gives the permit back with nothing sent, as if it had never been given, and returns the place in
     /// line: no rate has counted the call, and no time was measured.
     pub fn unused(mut self) -> Ticket {
-        self.is_back = true;
+        self.end();
         self.admission.take_back_unused(&self.grant);
         self.grant.ticket
     }
@@ -56,9 +58,9 @@ impl Permit {
     /// pool if the settings say so, and its moment is no further away than the settings' cap; one under
     /// a rate pauses every pool of the tenant.
     pub fn refused(mut self, kind: Refused) -> Ticket {
-        self.is_back = true;
+        self.end();
         let until = self.admission.refuse(&self.grant, kind);
-        Ticket { not_before: Some(until), ..self.grant.ticket }
+        Ticket { rest: Rest { named: Some(until), chosen: None }, ..self.grant.ticket }
     }
 
     /// Tells what Zuora said it allows in this pool, and what remains of it. The pool follows the limit
@@ -68,11 +70,29 @@ impl Permit {
     pub fn observe(&self, said: Said) -> bool {
         self.admission.observe(self.grant.pool, said)
     }
+
+    /// Tells that Zuora answered the request, whatever it said: it is not down.
+    pub fn reached(&self) {
+        self.admission.reached(&self.grant);
+    }
+
+    /// Tells that Zuora did not answer the request: there was no connection, it broke or took too long,
+    /// or only a proxy of Zuora's answered. After five of these in a row the tenant counts as down.
+    pub fn unreached(&self) {
+        self.admission.unreached(&self.grant);
+    }
+
+    /// Counts it out before it is given back: so never are more alive than given.
+    fn end(&mut self) {
+        self.is_back = true;
+        self.admission.live.leave(self.grant.pool);
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         if !self.is_back {
+            self.end();
             self.admission.finish(&self.grant);
         }
     }

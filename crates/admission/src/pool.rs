@@ -32,6 +32,8 @@ pub(crate) struct Grant {
     pub(crate) user: Option<u64>,
     pub(crate) ticket: Ticket,
     pub(crate) granted: Instant,
+    /// What its outcome tells about whether the tenant is down; see [`Circuit`](crate::circuit::Circuit).
+    pub(crate) generation: u64,
     /// Why the call waited, if it did.
     pub(crate) reason: Option<WaitReason>,
     pub(crate) observed: Observed,
@@ -480,7 +482,16 @@ impl Pool {
             app_rate: tenant.app_mut(app).take(now),
             windows: tenant.windows.take(now),
         };
-        Grant { pool: self.id, app, user, ticket, granted: now, reason: None, observed }
+        Grant {
+            pool: self.id,
+            app,
+            user,
+            ticket,
+            granted: now,
+            generation: tenant.circuit.generation(),
+            reason: None,
+            observed,
+        }
     }
 
     /// Turns a call away whose turn would come too late: certainly, because of a rate, or clearly, as

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::AppId;
+use crate::live::Live;
 use crate::pool::Pool;
 use crate::tenant::{App, Tenant};
 
@@ -20,6 +21,22 @@ pub struct Snapshot {
     pub queued: usize,
     /// Bytes of kept bodies, over all pools.
     pub kept_bytes: u64,
+    /// Whether the tenant answers, as far as is known.
+    pub circuit: Circuit,
+}
+
+/// Whether a tenant answers, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circuit {
+    /// It does, or nobody knows otherwise.
+    Closed,
+    /// It is down: nobody goes before this moment, and then one call, to find out.
+    Open {
+        /// The moment; over, if nobody has asked since.
+        until: Instant,
+    },
+    /// One call has gone to find out, and all others wait for what becomes of it.
+    Probing,
 }
 
 /// One pool at one moment.
@@ -45,8 +62,12 @@ pub struct PoolSnapshot {
     pub enforced: bool,
     /// Whether nobody configured it: Zuora named it.
     pub learnt: bool,
-    /// Permits out. More than `capacity` only while a lowered pool drains, or if it is not enforced.
+    /// Permits out: given, and not back. More than `capacity` only while a lowered pool drains, or if
+    /// it is not enforced.
     pub in_use: u32,
+    /// Permits that are alive, counted apart. Less than `in_use` only while some are on their way to
+    /// whoever waited for them.
+    pub permits_out: u32,
     /// Calls that wait, those that rest until a named moment included.
     pub queued: usize,
     /// Bytes of kept bodies.
@@ -78,7 +99,12 @@ pub struct AppSnapshot {
 
 impl Pool {
     /// Returns what there is to see of it, or `None` if it is gone from the settings and empty.
-    pub(crate) fn snapshot(&self, tenant: &Tenant, now: Instant) -> Option<PoolSnapshot> {
+    pub(crate) fn snapshot(
+        &self,
+        tenant: &Tenant,
+        live: &Live,
+        now: Instant,
+    ) -> Option<PoolSnapshot> {
         if !self.is_wanted && self.in_use == 0 && self.queue.is_empty() {
             return None;
         }
@@ -100,6 +126,7 @@ impl Pool {
             enforced: self.enforced,
             learnt: self.capacity.is_learnt(),
             in_use: self.in_use,
+            permits_out: live.of(self.id),
             queued: self.queue.len(),
             kept_bytes: self.kept_bytes,
             cautious_for: self

@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
+use crate::ask::Rest;
+use crate::circuit::Change;
 use crate::jitter::Jitter;
+use crate::live::Live;
 use crate::pool::{Answer, Grant, Outbox, Pool, Wake};
 use crate::queue::{Spot, Waiter};
 use crate::tenant::Tenant;
@@ -101,7 +104,7 @@ impl State {
         self.asks += 1;
         let nth = self.asks;
         let ticket = match ask.place {
-            Place::Back => Ticket { number: nth, since: now, not_before: None },
+            Place::Back => Ticket { number: nth, since: now, rest: Rest::default() },
             Place::Front(ticket) => ticket,
         };
         let due = self.due(ask, ticket, now);
@@ -163,6 +166,21 @@ impl State {
         is_news
     }
 
+    /// A request was answered.
+    pub(crate) fn reached(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
+        if let Some(Change::Closes) = self.tenant.circuit.reached(grant.generation, now) {
+            self.settle_all(now, outbox);
+        }
+    }
+
+    /// A request was not answered.
+    pub(crate) fn unreached(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
+        let jitter = |pause| self.jitter.on(pause);
+        if let Some(Change::Opens) = self.tenant.circuit.unreached(grant.generation, now, jitter) {
+            self.settle_all(now, outbox);
+        }
+    }
+
     pub(crate) fn leave(&mut self, spot: Spot) -> Option<Waiter> {
         self.pools[spot.pool.index()].leave(spot)
     }
@@ -201,17 +219,18 @@ impl State {
 
     /// Returns everything there is to see. Pools and apps that the settings no longer name are shown as
     /// long as anything of theirs is left.
-    pub(crate) fn snapshot(&mut self, now: Instant) -> Snapshot {
+    pub(crate) fn snapshot(&mut self, live: &Live, now: Instant) -> Snapshot {
         let Self { pools, tenant, .. } = self;
         let shown = pools.iter_mut().map(|pool| {
             pool.capacity.advance(now);
-            pool.snapshot(tenant, now)
+            pool.snapshot(tenant, live, now)
         });
         let shown: Vec<_> = shown.flatten().collect();
         Snapshot {
             in_use: shown.iter().map(|pool| pool.in_use).sum(),
             queued: shown.iter().map(|pool| pool.queued).sum(),
             kept_bytes: shown.iter().map(|pool| pool.kept_bytes).sum(),
+            circuit: tenant.circuit.snapshot(),
             pools: shown,
         }
     }
@@ -347,7 +366,7 @@ impl State {
     ///
     /// Jitter is added to it, never taken away, but not so much that the deadline would be missed.
     fn due(&mut self, ask: &Ask, ticket: Ticket, now: Instant) -> Option<Instant> {
-        let named = ticket.not_before.filter(|named| now < *named)?;
+        let named = ticket.rest.ends_after(now)?;
         let permit_by = self.pools[ask.pool.index()].permit_by(ask, now);
         let slack = permit_by.saturating_duration_since(named) / 2;
         Some(named + self.jitter.on(named - now).min(slack))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::circuit::Circuit;
 use crate::pace::Paces;
 use crate::{AppId, AppSettings, RateLimits};
 
@@ -15,6 +16,7 @@ use crate::{AppId, AppSettings, RateLimits};
 pub(crate) struct Tenant {
     pub(crate) apps: Vec<App>,
     pub(crate) windows: Windows,
+    pub(crate) circuit: Circuit,
 }
 
 /// One app, over all pools.
@@ -44,7 +46,7 @@ pub(crate) struct Windows {
 impl Tenant {
     pub(crate) fn new(rate: &RateLimits) -> Self {
         let windows = Windows { paces: Paces::of_tenant(rate), held_up: None, bind: false };
-        Self { apps: Vec::new(), windows }
+        Self { apps: Vec::new(), windows, circuit: Circuit::new() }
     }
 
     /// Takes other settings. Apps keep their places and what they have used, by name.

@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{self, Instant};
 
+use crate::ask::Rest;
 use crate::jitter::Jitter;
 use crate::{
     Admission, AppId, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolId, PoolSettings,
@@ -81,12 +82,16 @@ fn ask() -> Ask {
 
 fn ask_of(index: usize) -> Ask {
     let deadline = Deadline::Permit(Instant::now() + secs(60));
-    Ask { pool: POOL, app: app(index), user: None, deadline, place: Place::Back }
+    Ask { pool: POOL, app: app(index), user: None, deadline, place: Place::Back, may_probe: true }
 }
 
 /// As `ask`, but with a ticket that may not be used before `moment`; it stands before all others.
 fn resting(ask: Ask, moment: Instant) -> Ask {
-    let ticket = Ticket { number: 0, since: Instant::now(), not_before: Some(moment) };
+    let ticket = Ticket {
+        number: 0,
+        since: Instant::now(),
+        rest: Rest { named: Some(moment), chosen: None },
+    };
     Ask { place: Place::Front(ticket), ..ask }
 }
 

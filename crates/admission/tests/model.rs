@@ -288,7 +288,14 @@ impl Scene {
 
     fn ask(&self) -> Ask {
         let deadline = Deadline::Permit(Instant::now() + NEVER);
-        Ask { pool: self.pool, app: self.app, user: None, deadline, place: Place::Back }
+        Ask {
+            pool: self.pool,
+            app: self.app,
+            user: None,
+            deadline,
+            place: Place::Back,
+            may_probe: true,
+        }
     }
 
     fn call(&self, ask: Ask) -> Call {

@@ -73,6 +73,7 @@ impl Error {
             Self::Shed(Shed::Hopeless { .. }) => "deadline",
             Self::Shed(Shed::Cooldown { .. }) => "cooldown",
             Self::Shed(Shed::RateLimited { .. }) => "rate-limited",
+            Self::Shed(Shed::Down { .. }) => "upstream-down",
             Self::TokenUnavailable(_) => "token-unavailable",
             Self::Unreachable(_) => "upstream-unreachable",
             Self::Timeout(_) => "upstream-timeout",

@@ -179,7 +179,9 @@ impl Proxy {
         };
         let user = app.fairness_key.as_ref().and_then(|key| request.headers_mut().remove(key));
         let user = user.map(|user| self.users.hash_one(user.as_bytes()));
-        let ask = Ask { pool: route.pool, app: app.id, user, deadline, place: Place::Back };
+        let may_probe = request.method().is_safe();
+        let place = Place::Back;
+        let ask = Ask { pool: route.pool, app: app.id, user, deadline, place, may_probe };
         Ok((route, ask))
     }
 

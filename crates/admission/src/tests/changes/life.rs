@@ -217,7 +217,7 @@ impl Life {
         let pool = admission.pool(None, &wish.pool.to_string());
         let (Some(pool), Some(app)) = (pool, admission.app(&wish.app.to_string())) else { return };
         let deadline = Deadline::Permit(Instant::now() + secs(100_000));
-        let ask = Ask { pool, app, user: None, deadline, place };
+        let ask = Ask { pool, app, user: None, deadline, place, may_probe: true };
         self.calls += 1;
         let call = self.calls;
         self.books.asks(call, wish);

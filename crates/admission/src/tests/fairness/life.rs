@@ -307,6 +307,7 @@ impl Life {
             user,
             deadline: Deadline::Permit(Instant::now() + secs(1_000_000)),
             place: Place::Back,
+            may_probe: true,
         };
         self.callers.insert(self.calls, caller);
         self.books.asks(caller);

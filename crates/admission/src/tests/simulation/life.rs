@@ -100,6 +100,7 @@ impl Life {
                 deadline: Deadline::Permit(wish.deadline),
                 user: None,
                 place,
+                may_probe: true,
             };
             let began = self.wait(pool, &wish, ask, leaves).await;
             let Some(permit) = began else { break };
@@ -320,6 +321,7 @@ impl Seen {
             }
             Shed::QueueBytes { .. } => panic!("nobody keeps any bytes"),
             Shed::RateLimited { .. } => panic!("nobody has a rate"),
+            Shed::Down { .. } => panic!("nobody says that Zuora is down"),
         }
         let advice = shed.retry_after(now);
         assert!(secs(1) <= advice && advice.subsec_nanos() == 0);
