@@ -130,7 +130,11 @@ impl Admin {
             tenant: &tenant.name,
             expires_in: tenant.tokens.expires_in(),
         });
-        self.metrics.render(&Readings { pools: pools.collect(), tokens: tokens.collect() })
+        self.metrics.render(&Readings {
+            pools: pools.collect(),
+            tokens: tokens.collect(),
+            ..Readings::default()
+        })
     }
 
     /// Everything as JSON, for people and scripts that ask who waits and why.

@@ -60,6 +60,9 @@ pub(crate) struct Families {
     pub(crate) queued_bytes: IntGaugeVec,
     pub(crate) cooldown: GaugeVec,
     pub(crate) token_expires_in: GaugeVec,
+    pub(crate) circuit_open: IntGaugeVec,
+    pub(crate) lanes_held: IntGaugeVec,
+    pub(crate) lanes_waiting: IntGaugeVec,
 }
 
 impl Families {
@@ -238,6 +241,24 @@ impl Families {
                     opts("token_expires_in_seconds", "Rest of the token's life; 0 without one."),
                     &["tenant"],
                 ),
+            ),
+            circuit_open: gauges(
+                r,
+                "circuit_open",
+                "1 while a tenant that could not be reached is left alone, but for one call that tries.",
+                &["tenant"],
+            ),
+            lanes_held: gauges(
+                r,
+                "lanes_held",
+                "Accounts, subscriptions and orders that a call has to itself.",
+                &["tenant"],
+            ),
+            lanes_waiting: gauges(
+                r,
+                "lanes_waiting",
+                "Calls that wait for another one about the same account, subscription or order.",
+                &["tenant"],
             ),
             registry,
         }

@@ -78,6 +78,20 @@ impl Verdict {
     }
 }
 
+/// Why attempts are not repeated. Each is counted from zero on: a counter that is there only since its
+/// first time was never seen to rise, and an alert on it would miss that time.
+pub(crate) const ABANDONED: [&str; 9] = [
+    "ambiguous",
+    "attempts",
+    "budget",
+    "caller-broke",
+    "deadline",
+    "no-other-token",
+    "not-replayable",
+    "own-key",
+    "policy",
+];
+
 /// Which limit a refusal of Zuora's was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refused {

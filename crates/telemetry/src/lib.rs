@@ -22,4 +22,6 @@ pub use handles::{AppMetrics, Live, PoolMetrics, TenantMetrics};
 pub use labels::{Refused, Reload, Source, UNKNOWN, Verdict};
 pub use metrics::{Inventory, Metrics};
 pub use panics::log_panics;
-pub use readings::{PoolReading, QueueReading, Readings, TokenReading};
+pub use readings::{
+    CircuitReading, LanesReading, PoolReading, QueueReading, Readings, TokenReading,
+};

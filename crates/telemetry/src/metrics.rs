@@ -13,7 +13,7 @@ use crate::{
     handles::{
         AppCounters, AppMetrics, Live, PoolCounters, PoolMetrics, TenantCounters, TenantMetrics,
     },
-    labels::{Refused, Reload, UNKNOWN, Verdict},
+    labels::{ABANDONED, Refused, Reload, UNKNOWN, Verdict},
     log, panics, process,
     readings::Readings,
 };
@@ -114,6 +114,9 @@ impl Metrics {
     pub fn tenant(&self, tenant: &str) -> TenantMetrics {
         let (tenant, _) = self.labels(tenant, UNKNOWN);
         let families = &self.families;
+        for reason in ABANDONED {
+            let _ = families.retries_abandoned.with_label_values(&[tenant, reason]);
+        }
         let refreshes =
             |result: &str| families.token_refreshes.with_label_values(&[tenant, result]);
         let inner = TenantCounters {

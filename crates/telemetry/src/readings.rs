@@ -11,6 +11,10 @@ pub struct Readings<'a> {
     pub pools: Vec<PoolReading<'a>>,
     /// One per tenant.
     pub tokens: Vec<TokenReading<'a>>,
+    /// One per tenant.
+    pub circuits: Vec<CircuitReading<'a>>,
+    /// One per tenant whose calls go in lanes.
+    pub lanes: Vec<LanesReading<'a>>,
 }
 
 /// A pool of permits. Readings with equal `tenant` and `pool` (several entities) are shown as one: counts are
@@ -57,6 +61,26 @@ pub struct TokenReading<'a> {
     pub expires_in: Option<Duration>,
 }
 
+/// A tenant's circuit.
+#[derive(Clone, Debug)]
+pub struct CircuitReading<'a> {
+    /// Name of the tenant.
+    pub tenant: &'a str,
+    /// Whether the tenant is left alone because it could not be reached, but for one call at a time that tries.
+    pub is_open: bool,
+}
+
+/// A tenant's lanes.
+#[derive(Clone, Debug)]
+pub struct LanesReading<'a> {
+    /// Name of the tenant.
+    pub tenant: &'a str,
+    /// Lanes that a call is in.
+    pub held: u64,
+    /// Calls that wait for one.
+    pub waiting: u64,
+}
+
 impl Readings<'_> {
     /// Makes the gauges show these readings and nothing else.
     pub(crate) fn set(&self, families: &Families) {
@@ -69,6 +93,9 @@ impl Readings<'_> {
         families.queued_bytes.reset();
         families.cooldown.reset();
         families.token_expires_in.reset();
+        families.circuit_open.reset();
+        families.lanes_held.reset();
+        families.lanes_waiting.reset();
 
         for pool in &self.pools {
             pool.add(families);
@@ -76,6 +103,15 @@ impl Readings<'_> {
         for token in &self.tokens {
             let seconds = token.expires_in.unwrap_or_default().as_secs_f64();
             families.token_expires_in.with_label_values(&[token.tenant]).set(seconds);
+        }
+        for circuit in &self.circuits {
+            let open = families.circuit_open.with_label_values(&[circuit.tenant]);
+            open.set(circuit.is_open.into());
+        }
+        for lanes in &self.lanes {
+            let labels = [lanes.tenant];
+            families.lanes_held.with_label_values(&labels).set(signed(lanes.held));
+            families.lanes_waiting.with_label_values(&labels).set(signed(lanes.waiting));
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{PoolReading, QueueReading, Refused, Source, TokenReading};
+use crate::{
+    CircuitReading, LanesReading, PoolReading, QueueReading, Refused, Source, TokenReading,
+};
 
 fn metrics() -> Arc<Metrics> {
     Metrics::new(&Inventory {
@@ -100,6 +102,20 @@ fn every_verdict_counts_in_its_own_series() {
 }
 
 #[test]
+fn a_retry_that_is_abandoned_for_the_first_time_is_seen_to_rise() {
+    let metrics = metrics();
+    let tenant = metrics.tenant("production");
+    let sample = r#"retries_abandoned_total{reason="ambiguous",tenant="production"}"#;
+
+    let before = metrics.render(&Readings::default());
+    tenant.retry_abandoned("ambiguous");
+    let after = metrics.render(&Readings::default());
+
+    check(&before, &format!("{sample} 0"));
+    check(&after, &format!("{sample} 1"));
+}
+
+#[test]
 fn names_that_callers_made_up_never_become_a_series() {
     let metrics = metrics();
 
@@ -144,6 +160,11 @@ fn gauges_show_the_readings_and_nothing_older() {
             tenant: "production",
             expires_in: Some(Duration::from_secs(60)),
         }],
+        circuits: vec![
+            CircuitReading { tenant: "production", is_open: false },
+            CircuitReading { tenant: "sandbox", is_open: true },
+        ],
+        lanes: vec![LanesReading { tenant: "production", held: 5, waiting: 9 }],
     };
 
     let first = metrics.render(&readings);
@@ -161,8 +182,14 @@ fn gauges_show_the_readings_and_nothing_older() {
         check(&text, &format!(r#"queued{{app="batch",{pool}}} 14"#));
         check(&text, &format!(r#"queued_bytes{{app="batch",{pool}}} 2048"#));
         check(&text, r#"token_expires_in_seconds{tenant="production"} 60"#);
+        check(&text, r#"circuit_open{tenant="production"} 0"#);
+        check(&text, r#"circuit_open{tenant="sandbox"} 1"#);
+        check(&text, r#"lanes_held{tenant="production"} 5"#);
+        check(&text, r#"lanes_waiting{tenant="production"} 9"#);
     }
-    assert!(!later.contains("permits_in_use{"), "{later}");
+    for name in ["permits_in_use{", "token_expires_in_seconds{", "circuit_open{", "lanes_"] {
+        assert!(!later.contains(&format!("\nzuora_gateway_{name}")), "{name}: {later}");
+    }
 }
 
 #[test]
@@ -183,7 +210,7 @@ fn a_limit_type_that_nobody_configured_is_counted_whatever_it_is_called() {
 
     metrics.pool("production", "batch", name).refused(Refused::Rate);
 
-    let text = metrics.render(&Readings { pools: vec![reading], tokens: Vec::new() });
+    let text = metrics.render(&Readings { pools: vec![reading], ..Readings::default() });
     let pool = r#"pool="Billing \"Engine\" \\ é",tenant="production""#;
     check(&text, &format!("permits_ceiling{{{pool}}} 3"));
     check(&text, &format!(r#"queued{{app="batch",{pool}}} 4"#));
