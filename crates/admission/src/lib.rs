@@ -47,6 +47,7 @@ mod circuit;
 mod hold;
 mod jitter;
 mod kept;
+mod lanes;
 mod live;
 mod outside;
 mod pace;
@@ -64,6 +65,7 @@ mod timer;
 pub use admission::{Admission, Start};
 pub use ask::{Ask, Deadline, Place, Refused, Said, Shed, Ticket, WaitReason};
 pub use kept::Kept;
+pub use lanes::{Lane, LaneTicket, Lanes, LanesSnapshot};
 pub use permit::Permit;
 pub use settings::{
     AppId, AppRate, AppSettings, OnRefusal, PoolId, PoolSettings, Priority, QueueBounds,
