@@ -311,6 +311,10 @@ fn judge(
     let mut ticket = claim.ticket();
     match &verdict {
         Verdict::Relay => metrics.attempt(Label::Relay, took),
+        Verdict::Contended => metrics.attempt(Label::Contended, took),
+        Verdict::InProgress => metrics.attempt(Label::InProgress, took),
+        Verdict::Ambiguous { .. } => metrics.attempt(Label::Ambiguous, took),
+        Verdict::Failed { .. } => metrics.attempt(Label::Failed, took),
         Verdict::Unauthenticated => {
             metrics.attempt(Label::Unauthenticated, took);
             route.tenant.tokens.rejected(token);

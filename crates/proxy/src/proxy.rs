@@ -369,7 +369,11 @@ async fn judge(
     let may_repeat = obstacle.is_none();
     let (label, ticket) = match answer {
         Ok(answer) => match answer.verdict {
-            Verdict::Relay => return Ok(Next::Relay(answer)),
+            Verdict::Relay
+            | Verdict::Contended
+            | Verdict::InProgress
+            | Verdict::Ambiguous { .. }
+            | Verdict::Failed { .. } => return Ok(Next::Relay(answer)),
             // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
             Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
             Verdict::Unauthenticated

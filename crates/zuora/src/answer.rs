@@ -30,6 +30,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use complaint::{Category, Complaint};
 
+use crate::media::Media;
+
 /// How much of an answer's body is worth looking at, in bytes. An answer that says no is far
 /// shorter, so a longer one is never a refusal by its body.
 pub const ANSWER_LOOK: usize = 64 * 1024;
@@ -37,12 +39,28 @@ pub const ANSWER_LOOK: usize = 64 * 1024;
 /// What an answer means for the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the answer: status and bytes go to the caller as they are.
+    /// No failure, or one that says nothing about trying again: the caller's to read.
     Relay,
     /// A limit stood in the way, and nothing was executed.
     Refused(Refusal),
     /// Zuora did not accept the token, and nothing was executed.
     Unauthenticated,
+    /// Another write held a lock, so this one was rolled back (category 50); every reason says so.
+    Contended,
+    /// HTTP 409: the first request with this `Idempotency-Key` is still being worked on. Says
+    /// nothing to a call that carries no key.
+    InProgress,
+    /// HTTP 502, 503 or 504: Zuora may have acted, or still act.
+    Ambiguous {
+        /// How long it asks to wait: nothing without a `Retry-After`, at most an hour.
+        wait: Duration,
+    },
+    /// It failed in another way, and Zuora knows it did.
+    Failed {
+        /// Whether the same call may succeed a moment later, so that a read is worth repeating. A
+        /// write is not: who knows how far it went.
+        is_temporary: bool,
+    },
 }
 
 /// A refusal because of a limit.
@@ -74,8 +92,12 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], today: System
     match status {
         StatusCode::UNAUTHORIZED => Verdict::Unauthenticated,
         StatusCode::TOO_MANY_REQUESTS => judge_429(headers, body, today),
-        _ if judge_needs_body(status, headers) => judge_by_body(headers, body, today),
-        _ => Verdict::Relay,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Verdict::Ambiguous { wait: wait::for_ambiguity(headers, today) }
+        }
+        StatusCode::CONFLICT => judge_409(headers, body),
+        _ if judge_needs_body(status, headers) => judge_by_body(status, headers, body, today),
+        _ => otherwise(status),
     }
 }
 
@@ -88,7 +110,7 @@ pub fn judge_needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
         return false;
     }
     match status {
-        StatusCode::TOO_MANY_REQUESTS => true,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT => true,
         StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT => false,
         // Actions complain with 400, SOAP with 500, and old API versions with 200.
         StatusCode::BAD_REQUEST | StatusCode::INTERNAL_SERVER_ERROR => may_complain(headers),
@@ -98,7 +120,10 @@ pub fn judge_needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
 
 fn may_complain(headers: &HeaderMap) -> bool {
     let fits = declared_length(headers).is_none_or(|length| length <= ANSWER_LOOK);
-    fits && matches!(Media::of(headers), Media::Json | Media::Xml | Media::Unknown)
+    fits && matches!(
+        Media::of(headers.get(CONTENT_TYPE)),
+        Media::Json | Media::Xml | Media::Unknown
+    )
 }
 
 /// HTTP 429 is a refusal by itself; the body tells which, and whether waiting helps.
@@ -108,33 +133,68 @@ fn judge_429(headers: &HeaderMap, body: &[u8], today: SystemTime) -> Verdict {
     let is_another_matter =
         |code: &Category| matches!(code, Category::Authentication | Category::Other);
     if complaint.is_hopeless() || complaint.codes.iter().any(is_another_matter) {
-        return Verdict::Relay;
+        return Verdict::Failed { is_temporary: false };
     }
     let kind = complaint.kind().unwrap_or_else(|| kind_by_headers(headers));
     refused(kind, headers, &complaint, today)
 }
 
+/// HTTP 409 means four things, which only the body tells apart: a success told again, a lock held by
+/// another write, the key's first request still at work, or a conflict of some other kind.
+fn judge_409(headers: &HeaderMap, body: &[u8]) -> Verdict {
+    let text = decoded(headers, body);
+    let Some(complaint) = Complaint::read(&text) else {
+        return Verdict::InProgress;
+    };
+    if complaint.is_success() {
+        Verdict::Relay
+    } else if complaint.every_code(|code| code == Category::Contention) {
+        Verdict::Contended
+    } else if complaint.says_in_progress() {
+        Verdict::InProgress
+    } else {
+        Verdict::Failed { is_temporary: false }
+    }
+}
+
 /// On other statuses only the body can say that a limit refused, and every reason has to say so.
-fn judge_by_body(headers: &HeaderMap, body: &[u8], today: SystemTime) -> Verdict {
+fn judge_by_body(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    today: SystemTime,
+) -> Verdict {
     let text = decoded(headers, body);
     // A text that fills the look was cut, and would be parsed in vain.
     if text.len() >= ANSWER_LOOK || !complaint::is_possible(&text) {
-        return Verdict::Relay;
+        return otherwise(status);
     }
     let Some(complaint) = Complaint::read(&text).filter(Complaint::is_failure) else {
-        return Verdict::Relay;
+        return otherwise(status);
     };
     if complaint.is_hopeless() {
-        return Verdict::Relay;
+        return Verdict::Failed { is_temporary: false };
     }
     if complaint.every_code(|code| code == Category::Authentication) {
         return Verdict::Unauthenticated;
+    }
+    if complaint.every_code(|code| code == Category::Contention) {
+        return Verdict::Contended;
     }
     if complaint.every_code(Category::is_limit) {
         let kind = complaint.kind().unwrap_or(RefusalKind::Concurrency);
         return refused(kind, headers, &complaint, today);
     }
-    Verdict::Relay
+    Verdict::Failed { is_temporary: complaint.every_code(|code| code == Category::Temporary) }
+}
+
+/// What the status says where the body says nothing.
+fn otherwise(status: StatusCode) -> Verdict {
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR => Verdict::Failed { is_temporary: true },
+        _ if status.as_u16() >= 400 => Verdict::Failed { is_temporary: false },
+        _ => Verdict::Relay,
+    }
 }
 
 fn refused(
@@ -156,7 +216,7 @@ fn kind_by_headers(headers: &HeaderMap) -> RefusalKind {
     const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
     let window_used_up =
         headers.get(REMAINING).is_some_and(|remaining| remaining.as_bytes() == b"0");
-    if window_used_up || Media::of(headers) == Media::Html {
+    if window_used_up || Media::of(headers.get(CONTENT_TYPE)) == Media::Html {
         RefusalKind::Rate
     } else {
         RefusalKind::Concurrency
@@ -194,39 +254,6 @@ impl Coding {
             (Some(coding), None) if is(coding, "identity") || is(coding, "") => Self::Identity,
             (Some(coding), None) if is(coding, "gzip") || is(coding, "x-gzip") => Self::Gzip,
             _ => Self::Unreadable,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Media {
-    Json,
-    Xml,
-    Html,
-    /// No `Content-Type`: the first byte of the body tells.
-    Unknown,
-    Other,
-}
-
-impl Media {
-    fn of(headers: &HeaderMap) -> Self {
-        let Some(value) = headers.get(CONTENT_TYPE) else { return Self::Unknown };
-        let value = value.as_bytes();
-        let end = memchr::memchr(b';', value).unwrap_or(value.len());
-        let essence = value[..end].trim_ascii();
-        let subtype = &essence[memchr::memchr(b'/', essence).map_or(0, |slash| slash + 1)..];
-        let suffix = &subtype[memchr::memrchr(b'+', subtype).map_or(0, |plus| plus + 1)..];
-        if suffix.eq_ignore_ascii_case(b"json") {
-            Self::Json
-        } else if suffix.eq_ignore_ascii_case(b"xml") && !subtype.eq_ignore_ascii_case(b"xhtml+xml")
-        {
-            Self::Xml
-        } else if subtype.eq_ignore_ascii_case(b"html")
-            || subtype.eq_ignore_ascii_case(b"xhtml+xml")
-        {
-            Self::Html
-        } else {
-            Self::Other
         }
     }
 }

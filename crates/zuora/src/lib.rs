@@ -4,8 +4,9 @@
 //! |---|---|
 //! | [`operation`] | Which operation is this call, which limit does it count against, may it be repeated under a key or go to `/v1/async`? |
 //! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
-//! | [`answer`] | Did Zuora do what was asked, refuse it because of a limit, or not know who asked? |
+//! | [`answer`] | What became of the call: done, refused, rolled back, unknown, failed? |
 //! | [`concurrency`] | How large is a limit, in Zuora's own words? |
+//! | [`subject`] | Which accounts, subscriptions and orders is this write about? |
 //! | [`target`] | How could this path be read, and does the operator's policy permit every reading? |
 //!
 //! Nothing here does I/O, sleeps, or knows a runtime or an HTTP server. The calendar enters as an
@@ -16,12 +17,15 @@
 
 pub mod answer;
 pub mod concurrency;
+mod media;
 pub mod operation;
+pub mod subject;
 pub mod target;
 pub mod track_id;
 
 pub use answer::{ANSWER_LOOK, Refusal, RefusalKind, Verdict, judge, judge_needs_body};
 pub use concurrency::Concurrency;
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
+pub use subject::{Subject, SubjectKind, subjects};
 pub use target::{BadTarget, METHODS, Pattern, PatternError, Policy, Target};
 pub use track_id::{TrackId, TrackIdError};

@@ -35,6 +35,10 @@ pub(super) enum Category {
     Concurrency,
     /// 70 as the whole code: a rate limit.
     Rate,
+    /// 50: another write held the lock, and this one was rolled back.
+    Contention,
+    /// 60 and 61: something at Zuora, perhaps gone in a moment.
+    Temporary,
     /// A limit that no short wait cures.
     TwoADay,
     /// Any other category.
@@ -54,6 +58,8 @@ impl Category {
         let code = code.split_once(':').map_or(code, |(_, word)| word);
         match code {
             "REQUEST_EXCEEDED_LIMIT" | "REQUEST_EXCEEDED_RATE" => Self::Concurrency,
+            "LOCK_COMPETITION" => Self::Contention,
+            "SERVER_UNAVAILABLE" | "TEMPORARY_ERROR" | "SystemError" => Self::Temporary,
             "INVALID_SESSION" => Self::Authentication,
             // Mediation's meters have a code of their own.
             "70" | "70002005" | "RATE_LIMITED" => Self::Rate,
@@ -63,6 +69,8 @@ impl Category {
             }
             _ => match &code[6..] {
                 "11" => Self::Authentication,
+                "50" => Self::Contention,
+                "60" | "61" => Self::Temporary,
                 "70" => Self::Concurrency,
                 _ => Self::Other,
             },
@@ -90,6 +98,16 @@ impl Complaint {
     /// and all object queries have no `success` field.
     pub(super) fn is_failure(&self) -> bool {
         self.success.map_or(!self.lone_number, |success| !success)
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.success == Some(true)
+    }
+
+    pub(super) fn says_in_progress(&self) -> bool {
+        ["in progress", "still process", "being processed"]
+            .iter()
+            .any(|words| self.message.contains(words))
     }
 
     pub(super) fn is_hopeless(&self) -> bool {
@@ -255,8 +273,17 @@ fn local(name: &[u8]) -> &[u8] {
 /// are told apart by the first of these two, in nanoseconds; real parsing is for the few others.
 pub(super) fn is_possible(text: &[u8]) -> bool {
     static KEY: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("ode\""));
-    static WORDS: LazyLock<[Finder<'_>; 2]> =
-        LazyLock::new(|| [Finder::new("REQUEST_EXCEEDED_"), Finder::new("INVALID_SESSION")]);
+    static WORDS: LazyLock<[Finder<'_>; 6]> = LazyLock::new(|| {
+        [
+            "REQUEST_EXCEEDED_",
+            "INVALID_SESSION",
+            "LOCK_COMPETITION",
+            "SERVER_UNAVAILABLE",
+            "TEMPORARY_ERROR",
+            "SystemError",
+        ]
+        .map(Finder::new)
+    });
     let says_word = || WORDS.iter().any(|word| word.find(text).is_some());
 
     match text.trim_ascii_start().first() {
@@ -266,10 +293,10 @@ pub(super) fn is_possible(text: &[u8]) -> bool {
     }
 }
 
-/// Whether `70`, or eight digits that end in 70 or 11, stand anywhere.
+/// Whether `70`, or eight digits with a category of interest, stand anywhere.
 fn has_code_number(text: &[u8]) -> bool {
-    static NUMBERS: LazyLock<[Finder<'_>; 2]> =
-        LazyLock::new(|| [Finder::new("70"), Finder::new("11")]);
+    static NUMBERS: LazyLock<[Finder<'_>; 5]> =
+        LazyLock::new(|| ["70", "11", "50", "60", "61"].map(Finder::new));
     NUMBERS.iter().any(|number| {
         number.find_iter(text).any(|at| {
             let before = text[..at].iter().rev().take(7).take_while(|byte| byte.is_ascii_digit());

@@ -25,6 +25,11 @@ pub(super) fn for_concurrency(headers: &HeaderMap, today: SystemTime) -> Duratio
     retry_after(headers, today).unwrap_or(CONCURRENCY_DEFAULT).min(CONCURRENCY_LONGEST)
 }
 
+/// Nobody knows what happened; without a `Retry-After` the caller of this has waits of its own.
+pub(super) fn for_ambiguity(headers: &HeaderMap, today: SystemTime) -> Duration {
+    retry_after(headers, today).unwrap_or(Duration::ZERO).min(CONCURRENCY_LONGEST)
+}
+
 /// The longest of `Retry-After` and `ratelimit-reset`, else the number in the message.
 pub(super) fn for_rate(headers: &HeaderMap, message: &str, today: SystemTime) -> Duration {
     let reset = RESETS.iter().flat_map(|name| headers.get_all(*name)).filter_map(seconds).max();
