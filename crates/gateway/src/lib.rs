@@ -3,11 +3,13 @@
 mod alive;
 pub mod commands;
 mod gateway;
+mod portless;
 mod reload;
 mod restart;
 mod wiring;
 mod works;
 
 pub use gateway::{Gateway, StartError};
+pub use portless::Portless;
 pub use reload::Source;
 pub use works::Unusable;

@@ -29,6 +29,8 @@ pub(crate) struct Works {
     pub(crate) identity: Option<Arc<Identity>>,
     signing_key: SigningKey,
     started: Config,
+    /// How every tenant is reached, if not over TCP.
+    wire: Option<Connector>,
     /// By name. Held while a configuration is taken in, so that one is at a time.
     tenants: Mutex<Tenants>,
 }
@@ -93,6 +95,15 @@ impl Unusable {
 impl Works {
     /// Makes everything. Asks for the first tokens, so it must run within a runtime; opens no port.
     pub(crate) fn start(config: &Config, start: Start) -> Result<Self, StartError> {
+        Self::start_over(config, start, None)
+    }
+
+    /// As [`start`](Self::start), but every tenant is reached over `wire` if there is one.
+    pub(crate) fn start_over(
+        config: &Config,
+        start: Start,
+        wire: Option<Connector>,
+    ) -> Result<Self, StartError> {
         let metrics = Metrics::new(&wiring::inventory(config));
         let signing_key = match &config.signing_key {
             Some(secret) => SigningKey::from_secret(secret.expose()),
@@ -109,6 +120,7 @@ impl Works {
             identity: None,
             signing_key,
             started: config.clone(),
+            wire,
             tenants: Mutex::default(),
         };
         let mut materials = works.gather(config).map_err(StartError::Unusable)?;
@@ -140,7 +152,7 @@ impl Works {
 
     fn gather(&self, config: &Config) -> Result<Materials, Vec<Unusable>> {
         let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        Materials::gather(config, &tenants.configured)
+        Materials::gather(config, &tenants.configured, self.wire.as_ref())
     }
 
     /// Brings everything in line with `config`. Cannot fail.
@@ -229,14 +241,19 @@ impl Works {
 impl Materials {
     /// Reads every certificate and key that `config` names. A tenant that is `known`, and reached in the same way, is
     /// reached over the same connections.
-    fn gather(config: &Config, known: &HashMap<Arc<str>, Wired>) -> Result<Self, Vec<Unusable>> {
+    fn gather(
+        config: &Config,
+        known: &HashMap<Arc<str>, Wired>,
+        wire: Option<&Connector>,
+    ) -> Result<Self, Vec<Unusable>> {
         let identity = config.listen.tls.as_ref().map(|tls| {
             proxy::server_config(&tls.certificate, &tls.key)
                 .map_err(|cause| Unusable { key: "listen.tls".to_owned(), cause })
         });
         let ways = config.tenants.iter().map(|tenant| {
             let key = || format!("tenants.{}.ca_certificate", tenant.name);
-            reach(tenant, known.get(&tenant.name)).map_err(|cause| Unusable { key: key(), cause })
+            reach(tenant, known.get(&tenant.name), wire)
+                .map_err(|cause| Unusable { key: key(), cause })
         });
         let ways: Vec<_> = ways.collect();
 
@@ -255,10 +272,14 @@ impl Materials {
 
 /// Everything in `config` that could be read, and cannot be used.
 pub(crate) fn unusable(config: &Config) -> Vec<Unusable> {
-    Materials::gather(config, &HashMap::new()).err().unwrap_or_default()
+    Materials::gather(config, &HashMap::new(), None).err().unwrap_or_default()
 }
 
-fn reach(tenant: &config::Tenant, known: Option<&Wired>) -> Result<(Way, Upstream), TlsError> {
+fn reach(
+    tenant: &config::Tenant,
+    known: Option<&Wired>,
+    wire: Option<&Connector>,
+) -> Result<(Way, Upstream), TlsError> {
     let roots = tenant.ca_certificate.as_deref();
     let way = Way {
         base_url: tenant.base_url.clone(),
@@ -269,9 +290,12 @@ fn reach(tenant: &config::Tenant, known: Option<&Wired>) -> Result<(Way, Upstrea
     if let Some(known) = known.filter(|known| known.way == way) {
         return Ok((way, known.tenant.upstream.clone()));
     }
-    let tls = proxy::client_config(roots)?;
+    let connector = match wire {
+        Some(wire) => wire.clone(),
+        None => Connector::tcp(proxy::client_config(roots)?, tenant.timeouts.connect),
+    };
     let base_url: Uri = tenant.base_url.to_string().parse().expect("the configuration checked it");
-    let upstream = Upstream::new(&base_url, Connector::tcp(tls, tenant.timeouts.connect));
+    let upstream = Upstream::new(&base_url, connector);
     Ok((way, upstream))
 }
 
