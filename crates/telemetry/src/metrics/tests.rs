@@ -277,3 +277,26 @@ fn a_panic_is_counted_and_the_process_goes_on() {
     let text = metrics().render(&Readings::default());
     check(&text, &format!("panics_total {}", panics::count()));
 }
+
+#[test]
+fn dashboards_and_alerts_ask_for_what_is_there() {
+    const DEPLOYED: [&str; 2] = [
+        include_str!("../../../../deploy/grafana-dashboard.json"),
+        include_str!("../../../../deploy/prometheus-alerts.yaml"),
+    ];
+    let families = include_str!("../families.rs");
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+
+    let mut asked = 0;
+    for text in DEPLOYED {
+        for (_, rest) in
+            text.match_indices("zuora_gateway_").map(|(at, it)| text.split_at(at + it.len()))
+        {
+            let name = rest.split(|c| !is_name(c)).next().unwrap();
+            let name = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(families.contains(&format!("\"{name}\"")), "nobody counts `{name}`");
+            asked += 1;
+        }
+    }
+    assert!(asked > 50, "only {asked}");
+}
