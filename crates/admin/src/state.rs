@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use admission::{Admission, PoolSnapshot, Snapshot};
+use admission::{Admission, Circuit, Lanes, LanesSnapshot, PoolSnapshot, Snapshot};
 use credentials::{SecretDigest, Tokens};
 use serde_json::{Value, json};
-use telemetry::{Metrics, PoolReading, QueueReading, Readings, TokenReading};
+use telemetry::{
+    CircuitReading, LanesReading, Metrics, PoolReading, QueueReading, Readings, TokenReading,
+};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -34,6 +36,8 @@ pub struct Tenant {
     pub admission: Arc<Admission>,
     /// The shared token.
     pub tokens: Arc<Tokens>,
+    /// Who has accounts, subscriptions and orders to itself; `None` if nobody needs to.
+    pub lanes: Option<Arc<Lanes>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -48,6 +52,7 @@ struct Tenants {
 struct Leaving {
     name: Arc<str>,
     admission: Arc<Admission>,
+    lanes: Option<Arc<Lanes>>,
 }
 
 /// A tenant at one moment.
@@ -56,6 +61,7 @@ struct Shown<'a> {
     /// `None` if it is leaving.
     tokens: Option<&'a Tokens>,
     snapshot: Snapshot,
+    lanes: Option<LanesSnapshot>,
 }
 
 impl Admin {
@@ -78,7 +84,8 @@ impl Admin {
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *tenants);
         let gone = before.configured.into_iter();
-        let gone = gone.map(|Tenant { name, admission, .. }| Leaving { name, admission });
+        let gone =
+            gone.map(|Tenant { name, admission, lanes, .. }| Leaving { name, admission, lanes });
         let mut leaving: Vec<_> = before.leaving.into_iter().chain(gone).collect();
         leaving.retain(|it| {
             is_busy(&it.admission.snapshot())
@@ -130,10 +137,19 @@ impl Admin {
             tenant: &tenant.name,
             expires_in: tenant.tokens.expires_in(),
         });
+        let circuits = shown.iter().map(|tenant| CircuitReading {
+            tenant: tenant.name,
+            is_open: tenant.snapshot.circuit != Circuit::Closed,
+        });
+        let lanes = shown.iter().filter_map(|tenant| {
+            let LanesSnapshot { held, waiting } = tenant.lanes?;
+            Some(LanesReading { tenant: tenant.name, held: held as u64, waiting: waiting as u64 })
+        });
         self.metrics.render(&Readings {
             pools: pools.collect(),
             tokens: tokens.collect(),
-            ..Readings::default()
+            circuits: circuits.collect(),
+            lanes: lanes.collect(),
         })
     }
 
@@ -159,11 +175,13 @@ impl Tenants {
             name: &tenant.name,
             tokens: Some(&tenant.tokens),
             snapshot: tenant.admission.snapshot(),
+            lanes: tenant.lanes.as_deref().map(Lanes::snapshot),
         });
         let leaving = self.leaving.iter().map(|tenant| Shown {
             name: &tenant.name,
             tokens: None,
             snapshot: tenant.admission.snapshot(),
+            lanes: tenant.lanes.as_deref().map(Lanes::snapshot),
         });
         configured.chain(leaving.filter(|tenant| is_busy(&tenant.snapshot))).collect()
     }
@@ -178,11 +196,24 @@ impl Shown<'_> {
         let pools: Vec<_> = self.snapshot.pools.iter().map(pool_state).collect();
         let expires_in = self.tokens.and_then(Tokens::expires_in).map(|left| left.as_secs());
         let trouble = self.tokens.and_then(Tokens::trouble).map(|error| error.to_string());
+        let (circuit, tries_in) = match self.snapshot.circuit {
+            Circuit::Closed => ("closed", None),
+            Circuit::Open { until } => {
+                ("open", Some(until.saturating_duration_since(Instant::now())))
+            }
+            Circuit::Probing => ("probing", None),
+        };
+        let lanes = self
+            .lanes
+            .map(|LanesSnapshot { held, waiting }| json!({"held": held, "waiting": waiting}));
         json!({
             "tenant": self.name,
             "configured": self.tokens.is_some(),
             "token_expires_in_seconds": expires_in,
             "token_trouble": trouble,
+            "circuit": circuit,
+            "circuit_tries_in_seconds": tries_in.map(|left| left.as_secs_f64()),
+            "lanes": lanes,
             "pools": pools,
         })
     }
@@ -214,6 +245,7 @@ fn pool_state(pool: &PoolSnapshot) -> Value {
         "outside_use": pool.outside_use,
         "capacity": pool.capacity,
         "in_use": pool.in_use,
+        "permits_out": pool.permits_out,
         "cautious_seconds": pool.cautious_for.as_secs_f64(),
         "paused_seconds": pool.paused_for.as_secs_f64(),
         "apps": apps,
@@ -238,3 +270,6 @@ fn reading<'a>(tenant: &'a str, pool: &'a PoolSnapshot) -> PoolReading<'a> {
         queues: queues.collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

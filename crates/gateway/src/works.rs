@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use admission::{Admission, Settings, Start};
+use admission::{Admission, Lanes, Settings, Start};
 use config::{Config, Credentials};
 use credentials::{Apps, SecretDigest, SigningKey, Tokens};
 use http::Uri;
@@ -40,12 +40,15 @@ struct Tenants {
     configured: HashMap<Arc<str>, Wired>,
     /// Of all configurations so far: a tenant that comes back finds its permits and windows as they are.
     admissions: HashMap<Arc<str>, Arc<Admission>>,
+    /// Of all configurations so far that had any, too: who is in a lane is in it whatever is configured meanwhile.
+    lanes: HashMap<Arc<str>, Arc<Lanes>>,
 }
 
 /// A tenant as it is wired: what another configuration may keep of it.
 #[derive(Debug)]
 struct Wired {
     tenant: Arc<Tenant>,
+    lanes: Option<Arc<Lanes>>,
     way: Way,
     credentials: Credentials,
     settings: Settings,
@@ -177,7 +180,9 @@ impl Works {
             };
             tenants.admissions.insert(Arc::clone(name), Arc::clone(&admission));
             let known = before.remove(name);
-            wired.push(self.wire(config, index, way, admission, settings, known.as_ref()));
+            let lanes = tenants.lanes_of(&config.tenants[index]);
+            let turns = (admission, lanes);
+            wired.push(self.wire(config, index, way, turns, settings, known.as_ref()));
         }
 
         let all: Vec<_> = wired.iter().map(|wired| Arc::clone(&wired.tenant)).collect();
@@ -186,7 +191,7 @@ impl Works {
         let anonymous = restart::anonymous(&self.started, config);
         let doors = Apps::new(credentials, self.signing_key.clone(), anonymous);
         self.proxy.exchange(Table::new(apps.collect(), doors));
-        self.admin.show(all.iter().map(view).collect());
+        self.admin.show(wired.iter().map(view).collect());
 
         // Nobody new comes to them any more. What waits and runs ends under their last limits.
         for Wired { tenant, settings, .. } in before.into_values() {
@@ -202,7 +207,7 @@ impl Works {
         config: &Config,
         index: usize,
         (way, upstream): (Way, Upstream),
-        admission: Arc<Admission>,
+        (admission, lanes): (Arc<Admission>, Option<Arc<Lanes>>),
         settings: Settings,
         before: Option<&Wired>,
     ) -> Wired {
@@ -234,7 +239,23 @@ impl Works {
             response_timeout: written.timeouts.response,
             metrics: self.metrics.tenant(&written.name),
         });
-        Wired { tenant, way, credentials: written.credentials.clone(), settings }
+        Wired { tenant, lanes, way, credentials: written.credentials.clone(), settings }
+    }
+}
+
+impl Tenants {
+    /// The lanes of a tenant, if its calls go in lanes: the ones that it always had.
+    fn lanes_of(&mut self, written: &config::Tenant) -> Option<Arc<Lanes>> {
+        let most_waiting = written.queue.max_requests.get();
+        match written.lanes {
+            config::Lanes::Off => None,
+            config::Lanes::Account => {
+                let lanes = self.lanes.entry(Arc::clone(&written.name));
+                let lanes = lanes.or_insert_with(|| Lanes::new(most_waiting));
+                lanes.set_most_waiting(most_waiting);
+                Some(Arc::clone(lanes))
+            }
+        }
     }
 }
 
@@ -305,11 +326,12 @@ fn are_same(one: &Credentials, other: &Credentials) -> bool {
     client_id == other_id && client_secret.expose() == other_secret.expose()
 }
 
-fn view(tenant: &Arc<Tenant>) -> admin::Tenant {
+fn view(Wired { tenant, lanes, .. }: &Wired) -> admin::Tenant {
     admin::Tenant {
         name: Arc::clone(&tenant.name),
         admission: Arc::clone(&tenant.admission),
         tokens: Arc::clone(&tenant.tokens),
+        lanes: lanes.clone(),
     }
 }
 

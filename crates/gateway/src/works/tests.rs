@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use admission::LanesSnapshot;
 use emulator::{Options, Tenant as Zuora};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -46,6 +47,10 @@ impl Scene {
 
 fn tenant(works: &Works, name: &str) -> Arc<Tenant> {
     Arc::clone(&works.tenants.lock().unwrap().configured[name].tenant)
+}
+
+fn lanes(works: &Works) -> Option<Arc<Lanes>> {
+    works.tenants.lock().unwrap().configured["one"].lanes.clone()
 }
 
 async fn token(tenant: &Tenant) -> String {
@@ -121,6 +126,44 @@ async fn a_tenant_that_comes_back_finds_its_permits_as_they_are() {
     assert!(Arc::ptr_eq(&back.admission, &admission));
     assert_eq!(back.admission.pool(None, "Default"), Some(pool));
     assert_eq!(ceiling(&back), 40);
+}
+
+#[tokio::test]
+async fn a_call_in_a_lane_is_in_it_whatever_is_configured_meanwhile() {
+    let scene = Scene::start().await;
+    let with = |lanes: &str| scene.config(&Scene::tenant("one", &scene.one, lanes));
+    let works = scene.works(&Scene::tenant("one", &scene.one, ""));
+    assert!(lanes(&works).is_none(), "nobody asked for lanes");
+    let app = tenant(&works, "one").admission.app("app").unwrap();
+    let soon = Instant::now() + Duration::from_secs(10);
+
+    works.follow(&with("    lanes: account\n")).unwrap();
+    let first = lanes(&works).unwrap();
+    let held = first.enter(&[1], app, None, soon).await.unwrap();
+
+    works.follow(&with("    lanes: account\n    queue: {max_requests: 1}\n")).unwrap();
+    let second = lanes(&works).unwrap();
+    assert!(Arc::ptr_eq(&first, &second));
+    let waits = tokio::spawn({
+        let second = Arc::clone(&second);
+        async move { second.enter(&[1], app, None, soon).await.map(drop) }
+    });
+    while second.snapshot().waiting == 0 {
+        tokio::task::yield_now().await;
+    }
+    let too_many = second.enter(&[1], app, None, soon).await;
+    assert!(matches!(too_many, Err(admission::Shed::QueueFull { .. })), "{too_many:?}");
+
+    works.follow(&with("    lanes: off\n")).unwrap();
+    assert!(lanes(&works).is_none());
+    assert_eq!(second.snapshot(), LanesSnapshot { held: 1, waiting: 1 });
+
+    works.follow(&with("    lanes: account\n")).unwrap();
+    let third = lanes(&works).unwrap();
+    assert_eq!(third.snapshot(), LanesSnapshot { held: 1, waiting: 1 }, "those of before");
+    drop(held);
+    waits.await.unwrap().unwrap();
+    assert_eq!(third.snapshot(), LanesSnapshot { held: 0, waiting: 0 });
 }
 
 #[tokio::test]

@@ -1,0 +1,161 @@
+//! What is shown of a tenant.
+
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::time::Duration;
+
+use admission::{
+    AppId, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolSettings, QueueBounds,
+    RateLimits, Settings, Start,
+};
+use credentials::{FetchError, Grant, TokenEndpoint};
+use telemetry::Inventory;
+
+use super::*;
+
+/// A tenant with one app and one pool, and what operators see of it.
+struct Scene {
+    admin: Arc<Admin>,
+    admission: Arc<Admission>,
+    app: AppId,
+    lanes: Arc<Lanes>,
+    tokens: Arc<Tokens>,
+}
+
+/// Where tokens never come from: nothing here needs one.
+struct Nowhere;
+
+impl TokenEndpoint for Nowhere {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+impl Scene {
+    fn start() -> Self {
+        let pool = PoolSettings {
+            name: "Default".into(),
+            entity: None,
+            ceiling: NonZeroU32::new(40).unwrap(),
+            headroom: 0,
+            enforce: true,
+            on_refusal: OnRefusal::Shrink,
+            retry_after_cap: None,
+        };
+        let settings = Settings {
+            pools: vec![pool],
+            apps: vec![AppSettings::named("app")],
+            queue: QueueBounds { max_requests: 10, max_bytes: 10 },
+            rate: RateLimits { per_minute: None, per_hour: None, per_day: None, enforce: true },
+        };
+        let tenants = vec!["t".to_owned()];
+        let metrics = Metrics::new(&Inventory { tenants, apps: vec!["app".to_owned()] });
+        let admission = Admission::new(settings, Start::Full);
+        let scene = Self {
+            admin: Admin::new(Arc::clone(&metrics), None),
+            app: admission.app("app").unwrap(),
+            admission,
+            lanes: Lanes::new(10),
+            tokens: Tokens::start("t", Nowhere, &metrics),
+        };
+        scene.admin.show(vec![scene.tenant(true)]);
+        scene
+    }
+
+    fn tenant(&self, in_lanes: bool) -> Tenant {
+        Tenant {
+            name: "t".into(),
+            admission: Arc::clone(&self.admission),
+            tokens: Arc::clone(&self.tokens),
+            lanes: in_lanes.then(|| Arc::clone(&self.lanes)),
+        }
+    }
+
+    async fn permit(&self) -> Permit {
+        let ask = Ask {
+            pool: self.admission.pool(None, "Default").unwrap(),
+            app: self.app,
+            user: None,
+            deadline: Deadline::Permit(Instant::now() + Duration::from_secs(60)),
+            place: Place::Back,
+            may_probe: true,
+        };
+        self.admission.admit(ask).await.unwrap()
+    }
+
+    /// What the gauge of the tenant is; `None` if there is none.
+    fn gauge(&self, name: &str) -> Option<String> {
+        let sample = format!("zuora_gateway_{name}{{tenant=\"t\"}} ");
+        let text = self.admin.metrics();
+        text.lines().find_map(|line| line.strip_prefix(&sample)).map(ToOwned::to_owned)
+    }
+
+    fn shown(&self) -> Value {
+        self.admin.state()["tenants"][0].clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_is_down_shows() {
+    let scene = Scene::start();
+    assert_eq!(scene.gauge("circuit_open").as_deref(), Some("0"));
+    assert_eq!(scene.shown()["circuit"], "closed");
+    assert_eq!(scene.shown()["circuit_tries_in_seconds"], Value::Null);
+
+    for _ in 0..5 {
+        scene.permit().await.unreached();
+    }
+    assert_eq!(scene.gauge("circuit_open").as_deref(), Some("1"));
+    assert_eq!(scene.shown()["circuit"], "open");
+    let tries_in = scene.shown()["circuit_tries_in_seconds"].as_f64().unwrap();
+    assert!((1.0..=2.0).contains(&tries_in), "{tries_in}");
+
+    let probe = scene.permit().await;
+    assert_eq!(scene.gauge("circuit_open").as_deref(), Some("1"), "others still wait");
+    assert_eq!(scene.shown()["circuit"], "probing");
+
+    probe.reached();
+    assert_eq!(scene.gauge("circuit_open").as_deref(), Some("0"));
+    assert_eq!(scene.shown()["circuit"], "closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lanes_show_where_calls_go_in_lanes() {
+    let scene = Scene::start();
+    let soon = Instant::now() + Duration::from_secs(60);
+    let held = scene.lanes.enter(&[1, 2], scene.app, None, soon).await.unwrap();
+    let mut waiting = std::pin::pin!(scene.lanes.enter(&[2], scene.app, None, soon));
+    assert!(at_once(waiting.as_mut()).await.is_none());
+
+    assert_eq!(scene.shown()["lanes"], json!({"held": 2, "waiting": 1}));
+    assert_eq!(scene.gauge("lanes_held").as_deref(), Some("2"));
+    assert_eq!(scene.gauge("lanes_waiting").as_deref(), Some("1"));
+
+    drop(held);
+    drop(waiting.await.unwrap());
+    assert_eq!(scene.shown()["lanes"], json!({"held": 0, "waiting": 0}));
+
+    scene.admin.show(vec![scene.tenant(false)]);
+    assert_eq!(scene.shown()["lanes"], Value::Null);
+    assert_eq!(scene.gauge("lanes_held"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn permits_that_are_alive_are_counted_beside_those_given() {
+    let scene = Scene::start();
+    let permit = scene.permit().await;
+
+    let pool = scene.shown()["pools"][0].clone();
+    assert_eq!((&pool["in_use"], &pool["permits_out"]), (&json!(1), &json!(1)));
+    drop(permit);
+    assert_eq!(scene.shown()["pools"][0]["permits_out"], 0);
+}
+
+/// What `future` came to, if it did so at once.
+async fn at_once<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        outcome = future => Some(outcome),
+        () = tokio::task::yield_now() => None,
+    }
+}
