@@ -1,6 +1,7 @@
 //! The face of the crate: one tenant's admission behind one lock.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Admission {
     /// A runtime that somebody waited on, for timers that a drop elsewhere makes necessary.
     runtime: OnceLock<Handle>,
     pub(crate) live: Live,
+    /// Whether an answer is news to the circuit: if not, telling it costs no lock.
+    troubled: AtomicBool,
 }
 
 /// How much of what a tenant allows is used at first.
@@ -48,6 +51,7 @@ impl Admission {
             nudge: Arc::default(),
             runtime: OnceLock::new(),
             live: Live::default(),
+            troubled: AtomicBool::new(false),
         })
     }
 
@@ -86,31 +90,40 @@ impl Admission {
     /// - [`Shed::QueueFull`] at once, if as many wait as may;
     /// - [`Shed::Cooldown`] if the call, or the pool, must rest until the deadline or longer: at once,
     ///   or when a pause begins while the call waits;
+    /// - [`Shed::Down`] if Zuora cannot be reached and is left alone until the deadline or longer: at
+    ///   once, or when that is found out, and at the deadline if it is being tried then;
     /// - [`Shed::RateLimited`] at once if a rate certainly keeps the call until its deadline, and at the
     ///   deadline if it did;
-    /// - [`Shed::Hopeless`] at once, if the measured wait clearly exceeds the deadline;
+    /// - [`Shed::Hopeless`] at once, if the measured wait clearly exceeds the deadline, or the call is to
+    ///   rest until then by [our own choice](crate::Ticket::resting_until);
     /// - [`Shed::QueueTimeout`] at the deadline, and at once if that is already over.
     ///
     /// # Panics
     ///
     /// If `ask` names a pool or an app of another admission.
-    pub async fn admit(self: &Arc<Self>, ask: Ask) -> Result<Permit, Shed> {
-        // Before anybody can know of the call: it may need a timer as soon as it waits.
-        if self.runtime.get().is_none()
-            && let Ok(handle) = Handle::try_current()
-        {
-            self.runtime.get_or_init(|| handle);
-        }
-        let answer = self.decide(|state, now, outbox| state.ask(&ask, now, outbox))?;
-        let (mut waiting, deadline) = match answer {
-            Answer::Granted(grant) => return Ok(Permit::new(Arc::clone(self), grant)),
-            Answer::Waits(spot, told, deadline) => {
-                (Waiting { admission: self, spot, told }, deadline)
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps its arguments twice in its future"
+    )]
+    pub fn admit(self: &Arc<Self>, ask: Ask) -> impl Future<Output = Result<Permit, Shed>> {
+        async move {
+            // Before anybody can know of the call: it may need a timer as soon as it waits.
+            if self.runtime.get().is_none()
+                && let Ok(handle) = Handle::try_current()
+            {
+                self.runtime.get_or_init(|| handle);
             }
-        };
-        match time::timeout_at(deadline, &mut waiting.told).await {
-            Ok(told) => told.expect("whoever takes a waiter out tells it why"),
-            Err(_) => Err(waiting.out_of_time()),
+            let answer = self.decide(|state, now, outbox| state.ask(&ask, now, outbox))?;
+            let (mut waiting, deadline) = match answer {
+                Answer::Granted(grant) => return Ok(Permit::new(Arc::clone(self), grant)),
+                Answer::Waits(spot, told, deadline) => {
+                    (Waiting { admission: self, spot, told }, deadline)
+                }
+            };
+            match time::timeout_at(deadline, &mut waiting.told).await {
+                Ok(told) => told.expect("whoever takes a waiter out tells it why"),
+                Err(_) => Err(waiting.out_of_time()),
+            }
         }
     }
 
@@ -152,11 +165,20 @@ impl Admission {
     }
 
     pub(crate) fn reached(self: &Arc<Self>, grant: &Grant) {
-        self.decide(|state, now, outbox| state.reached(grant, now, outbox));
+        // Whoever was given a permit after a failure sees this set, or the failure was no older.
+        if self.troubled.load(Ordering::Relaxed) {
+            self.decide(|state, now, outbox| {
+                state.reached(grant, now, outbox);
+                self.troubled.store(!state.tenant.circuit.is_calm(), Ordering::Relaxed);
+            });
+        }
     }
 
     pub(crate) fn unreached(self: &Arc<Self>, grant: &Grant) {
-        self.decide(|state, now, outbox| state.unreached(grant, now, outbox));
+        self.decide(|state, now, outbox| {
+            self.troubled.store(true, Ordering::Relaxed);
+            state.unreached(grant, now, outbox);
+        });
     }
 
     pub(crate) fn observe(self: &Arc<Self>, pool: PoolId, said: Said) -> bool {

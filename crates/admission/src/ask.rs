@@ -64,34 +64,26 @@ pub struct Ticket {
     pub(crate) number: u64,
     /// When the call first asked.
     pub(crate) since: Instant,
-    /// Until when the call waits without a permit, while others go on.
-    pub(crate) rest: Rest,
-}
-
-/// Until when a call may not be sent, by whose word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rest {
-    /// Zuora's: it refused the call.
-    pub(crate) named: Option<Instant>,
-    /// Ours: it is repeated after a pause of our choice.
-    pub(crate) chosen: Option<Instant>,
+    /// Not to be sent before this moment: until then the call waits without a permit, and others go on.
+    pub(crate) not_before: Option<Instant>,
+    /// Whether that moment is our own choice, and not Zuora's word.
+    pub(crate) is_chosen: bool,
 }
 
 impl Ticket {
-    /// Keeps the call from being sent before `at`, for a pause that is not Zuora's word but our choice.
-    /// What Zuora named holds besides. Meanwhile the call holds nothing and keeps nobody waiting, and
-    /// then it has the place in line that it always had.
+    /// Keeps the call from being sent before `at`, for a pause that is not Zuora's word but our choice;
+    /// if Zuora named a later moment, that one holds. Meanwhile the call holds nothing and keeps nobody
+    /// waiting, and then it has the place in line that it always had.
     #[must_use]
-    pub fn resting_until(mut self, at: Instant) -> Self {
-        self.rest.chosen = self.rest.chosen.max(Some(at));
-        self
+    pub fn resting_until(self, at: Instant) -> Self {
+        if self.not_before.is_some_and(|named| at <= named) {
+            return self;
+        }
+        Self { not_before: Some(at), is_chosen: true, ..self }
     }
-}
 
-impl Rest {
-    /// Returns when the call may be sent, if that is after `now`.
-    pub(crate) fn ends_after(self, now: Instant) -> Option<Instant> {
-        self.named.max(self.chosen).filter(|at| now < *at)
+    pub(crate) fn refused_until(self, named: Instant) -> Self {
+        Self { not_before: Some(named), is_chosen: false, ..self }
     }
 }
 

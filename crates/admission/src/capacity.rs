@@ -287,6 +287,13 @@ impl Capacity {
         }
     }
 
+    /// Begins with a quarter, as after a pause.
+    pub(crate) fn begin_slowly(&mut self, now: Instant) {
+        self.advance(now);
+        let clean_since = self.closed_until.map_or(now, |until| until.max(now));
+        self.ramp = Some(Ramp { doublings: 0, clean_since });
+    }
+
     /// Returns what a clean second earns: nothing while Zuora says what remains, because then there is
     /// no need to find out by being refused, and nothing while calls of an earlier life may be at Zuora,
     /// because time alone tells nothing of them.

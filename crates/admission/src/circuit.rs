@@ -8,11 +8,14 @@
 //! The probe is a lease, not a state that somebody must remember to leave: it ends with its permit, and
 //! if nothing is heard of it for [`LEASE`], another may probe.
 //!
-//! What a request tells depends on when it was sent, so each permit knows in which *generation* it was
-//! given; every opening and every lease begins one. An answer counts if it was sent since the latest
-//! opening, because then Zuora is there, however slowly. A failure counts against the generation that it
-//! is of, and no other: requests that were sent before the circuit opened fail long after, and say
-//! nothing about now.
+//! What a request tells depends on when it was sent, so each permit is stamped with the *generation* in
+//! which it was given; every opening, every lease and every closing begins one. An answer counts if its
+//! request was sent since the tenant went down, because then Zuora is there, however slow. A failure
+//! counts in its own generation alone: requests that were sent before fail long after, and say nothing
+//! about now.
+//!
+//! Pools that are not enforced hold nobody, here as elsewhere. Their calls go while the circuit is open,
+//! and what becomes of them counts as well: an answer closes it.
 
 use std::time::Duration;
 
@@ -30,9 +33,9 @@ const LEASE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) struct Circuit {
     standing: Standing,
-    generation: u64,
-    /// The generation that began with the latest opening by failures in a row.
-    opened: u64,
+    generation: u32,
+    /// The generation that began when the tenant last went down.
+    down: u32,
     /// When it last closed.
     closed: Option<Instant>,
 }
@@ -47,22 +50,24 @@ enum Standing {
     Probing { lease: Instant, pause: Duration },
 }
 
+/// When a permit was given, and what for; see the [module](self).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    generation: u32,
+    is_probe: bool,
+}
+
 /// What a request's end changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    Opens,
+    Opens { until: Instant },
     Closes,
 }
 
 impl Circuit {
     pub(crate) fn new() -> Self {
         let standing = Standing::Closed { failures: 0 };
-        Self { standing, generation: 0, opened: 0, closed: None }
-    }
-
-    /// Returns the generation of a permit that is given now.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
+        Self { standing, generation: 0, down: 0, closed: None }
     }
 
     pub(crate) fn snapshot(&self) -> crate::Circuit {
@@ -73,7 +78,12 @@ impl Circuit {
         }
     }
 
-    /// Whether nobody goes just so.
+    /// Whether all is well: an answer would be no news.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.standing == Standing::Closed { failures: 0 }
+    }
+
+    /// Whether nobody goes, or one alone.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(self.standing, Standing::Closed { .. })
     }
@@ -113,29 +123,30 @@ impl Circuit {
         }
     }
 
-    /// A call goes to probe. Its permit is of the generation that begins.
-    pub(crate) fn probe(&mut self, now: Instant) {
-        if let Standing::Open { pause, .. } = self.standing {
+    /// A permit is given, in a pool that keeps to this or does not. If it keeps to it, and this is open,
+    /// then the permit is the probe's.
+    pub(crate) fn stamp(&mut self, keeps: bool, now: Instant) -> Stamp {
+        let probes_after = match self.standing {
+            Standing::Open { pause, .. } if keeps => Some(pause),
+            _ => None,
+        };
+        if let Some(pause) = probes_after {
             self.generation += 1;
             self.standing = Standing::Probing { lease: now + LEASE, pause };
         }
+        Stamp { generation: self.generation, is_probe: probes_after.is_some() }
     }
 
-    /// A permit of `generation` came back. If it was the probe's, and told nothing, another may probe.
-    /// Returns whether it was.
-    pub(crate) fn give_back(&mut self, generation: u64, now: Instant) -> bool {
-        match self.standing {
-            Standing::Probing { pause, .. } if generation == self.generation => {
-                self.standing = Standing::Open { until: now, pause };
-                true
-            }
-            _ => false,
+    /// A permit came back. If it was the probe's, and told nothing, another may probe.
+    pub(crate) fn give_back(&mut self, stamp: Stamp, now: Instant) {
+        if let Some(pause) = self.probing(stamp) {
+            self.standing = Standing::Open { until: now, pause };
         }
     }
 
-    /// A request of `generation` was answered.
-    pub(crate) fn reached(&mut self, generation: u64, now: Instant) -> Option<Change> {
-        if generation < self.opened {
+    /// A request was answered.
+    pub(crate) fn reached(&mut self, stamp: Stamp, now: Instant) -> Option<Change> {
+        if stamp.generation < self.down {
             return None;
         }
         let was_open = self.is_open();
@@ -143,37 +154,43 @@ impl Circuit {
         if !was_open {
             return None;
         }
-        // Those that failed while nobody knew better are no news either.
         self.generation += 1;
         self.closed = Some(now);
         Some(Change::Closes)
     }
 
-    /// A request of `generation` was not answered. `jitter` is told a pause and returns what to add.
+    /// A request was not answered. `jitter` is told a pause, and returns what to add to it.
     pub(crate) fn unreached(
         &mut self,
-        generation: u64,
+        stamp: Stamp,
         now: Instant,
         jitter: impl FnOnce(Duration) -> Duration,
     ) -> Option<Change> {
-        if generation < self.generation {
-            return None;
-        }
         let pause = match self.standing {
+            Standing::Closed { .. } if stamp.generation < self.generation => return None,
             Standing::Closed { failures } if failures + 1 < FAILURES => {
                 self.standing = Standing::Closed { failures: failures + 1 };
                 return None;
             }
             Standing::Closed { .. } => {
-                self.opened = self.generation + 1;
+                self.down = self.generation + 1;
                 SHORTEST_PAUSE
             }
-            Standing::Probing { pause, .. } => (pause * 2).min(LONGEST_PAUSE),
-            // Of a pool that is not enforced; the pause that it went in spite of stands.
-            Standing::Open { .. } => return None,
+            _ => (self.probing(stamp)? * 2).min(LONGEST_PAUSE),
         };
         self.generation += 1;
-        self.standing = Standing::Open { until: now + pause + jitter(pause), pause };
-        Some(Change::Opens)
+        let until = now + pause + jitter(pause);
+        self.standing = Standing::Open { until, pause };
+        Some(Change::Opens { until })
+    }
+
+    /// Returns the pause before the probe, if this is the probe's and nothing is known of it yet.
+    fn probing(&self, stamp: Stamp) -> Option<Duration> {
+        match self.standing {
+            Standing::Probing { pause, .. } => {
+                (stamp.is_probe && stamp.generation == self.generation).then_some(pause)
+            }
+            _ => None,
+        }
     }
 }

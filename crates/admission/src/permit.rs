@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::ask::Rest;
 use crate::pool::Grant;
 use crate::{Admission, Refused, Said, Ticket, WaitReason};
 
@@ -32,7 +31,11 @@ impl Permit {
     pub fn would_have_waited(&self) -> impl Iterator<Item = WaitReason> {
         let observed = self.grant.observed;
         let rate = observed.app_rate || observed.windows;
-        let reasons = [(observed.capacity, WaitReason::Capacity), (rate, WaitReason::Rate)];
+        let reasons = [
+            (observed.capacity, WaitReason::Capacity),
+            (rate, WaitReason::Rate),
+            (observed.down, WaitReason::Down),
+        ];
         reasons.into_iter().filter_map(|(is_it, reason)| is_it.then_some(reason))
     }
 
@@ -60,7 +63,7 @@ impl Permit {
     pub fn refused(mut self, kind: Refused) -> Ticket {
         self.end();
         let until = self.admission.refuse(&self.grant, kind);
-        Ticket { rest: Rest { named: Some(until), chosen: None }, ..self.grant.ticket }
+        self.grant.ticket.refused_until(until)
     }
 
     /// Tells what Zuora said it allows in this pool, and what remains of it. The pool follows the limit
@@ -71,7 +74,8 @@ impl Permit {
         self.admission.observe(self.grant.pool, said)
     }
 
-    /// Tells that Zuora answered the request, whatever it said: it is not down.
+    /// Tells that Zuora answered the request, whatever it said: it is not down. A refusal tells that by
+    /// [itself](Self::refused), and better, because what was refused is known before anybody else goes.
     pub fn reached(&self) {
         self.admission.reached(&self.grant);
     }

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use crate::ask::whole_seconds;
 use crate::capacity::Capacity;
+use crate::circuit::Stamp;
 use crate::hold::HoldTime;
 use crate::queue::{Key, Outcome, Queue, Spot, Waiter};
 use crate::shares::{Hindrance, Round, Shares, Turn};
 use crate::sync::oneshot;
-use crate::tenant::Tenant;
+use crate::tenant::{App, Tenant};
 use crate::{
     AppId, AppSettings, Ask, Deadline, OnRefusal, Place, PoolId, PoolSettings, QueueBounds, Shed,
     Ticket, WaitReason,
@@ -32,8 +33,7 @@ pub(crate) struct Grant {
     pub(crate) user: Option<u64>,
     pub(crate) ticket: Ticket,
     pub(crate) granted: Instant,
-    /// What its outcome tells about whether the tenant is down; see [`Circuit`](crate::circuit::Circuit).
-    pub(crate) generation: u64,
+    pub(crate) stamp: Stamp,
     /// Why the call waited, if it did.
     pub(crate) reason: Option<WaitReason>,
     pub(crate) observed: Observed,
@@ -45,6 +45,7 @@ pub(crate) struct Observed {
     pub(crate) capacity: bool,
     pub(crate) app_rate: bool,
     pub(crate) windows: bool,
+    pub(crate) down: bool,
 }
 
 /// What is to be done once the lock is released.
@@ -177,7 +178,7 @@ impl Pool {
             self.note_ready(app);
         }
         let mut late = Vec::new();
-        while self.queue.any_ready() && self.has_room(now) {
+        while self.queue.any_ready() && self.has_room(now) && !self.is_left_alone(tenant) {
             let Some(turn) = self.turn(tenant, now) else { break };
             let next = self.queue.pop(turn.app, now, &mut late);
             self.note_ready(turn.app);
@@ -186,11 +187,38 @@ impl Pool {
                 outbox.answers.push((waiter.tell, Ok(grant)));
             }
         }
-        // Their own timers are about to say the same; permits would be spent on them for nothing.
-        for waiter in late {
-            let shed = self.too_late(waiter.app, waiter.arrived, tenant, now);
-            outbox.answers.push((waiter.tell, Err(shed)));
+        self.dismiss(late, tenant, now, outbox);
+    }
+
+    /// Gives one permit although the tenant is down, to find out whether it still is: to the next in
+    /// turn, of all or of those that only read. Returns whether there is such a call.
+    pub(crate) fn probe(
+        &mut self,
+        only_reads: bool,
+        tenant: &mut Tenant,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let mut late = Vec::new();
+        let mut sent = false;
+        while !sent && self.enforced && self.queue.any_ready() && self.has_room(now) {
+            let turn =
+                if only_reads { self.turn_to_read(tenant, now) } else { self.turn(tenant, now) };
+            let Some(turn) = turn else { break };
+            let next = if only_reads {
+                self.queue.pop_read(turn.app, now)
+            } else {
+                self.queue.pop(turn.app, now, &mut late)
+            };
+            self.note_ready(turn.app);
+            if let Some(waiter) = next {
+                let grant = self.grant_waiter(&waiter, turn, tenant, now);
+                outbox.answers.push((waiter.tell, Ok(grant)));
+                sent = true;
+            }
         }
+        self.dismiss(late, tenant, now, outbox);
+        sent
     }
 
     /// Decides on a call that asks. `due` is when the call itself may be sent, and `nth` tells this
@@ -205,10 +233,8 @@ impl Pool {
         now: Instant,
     ) -> Result<Answer, Shed> {
         let deadline = self.permit_by(ask, now);
-        if let Some(until) = self.opens(due, now)
-            && deadline <= until
-        {
-            return Err(Shed::Cooldown { until });
+        if let Some(shed) = self.opens_too_late(ask, ticket, due, deadline, tenant, now) {
+            return Err(shed);
         }
         if deadline <= now {
             return Err(self.out_of_time_at_once(ask, tenant, now));
@@ -225,7 +251,8 @@ impl Pool {
         }
         let (tell, told) = oneshot::channel();
         let (app, user) = (ask.app, ask.user);
-        let waiter = Waiter { app, user, ticket, arrived: now, deadline, due, tell };
+        let may_probe = ask.may_probe;
+        let waiter = Waiter { app, user, ticket, arrived: now, deadline, due, may_probe, tell };
         let key = Key::new(ticket, nth);
         let due = self.queue.push(key, waiter, now);
         let spot = Spot { pool: self.id, app, user, key, due };
@@ -275,6 +302,18 @@ impl Pool {
         }
     }
 
+    /// The tenant is down, and left alone until then: sends those away at once who cannot wait so long.
+    pub(crate) fn leave_alone(&mut self, until: Instant, now: Instant, outbox: &mut Outbox) {
+        if !self.enforced {
+            return;
+        }
+        for waiter in self.queue.expel(until) {
+            self.note_ready(waiter.app);
+            let retry_after = advisable(until.saturating_duration_since(now));
+            outbox.answers.push((waiter.tell, Err(Shed::Down { retry_after })));
+        }
+    }
+
     /// Counts `more` bytes of a body that stays in memory, unless that is over the bound.
     pub(crate) fn keep(
         &mut self,
@@ -309,6 +348,9 @@ impl Pool {
         tenant: &Tenant,
         now: Instant,
     ) -> Shed {
+        if self.is_left_alone(tenant) {
+            return Shed::Down { retry_after: advisable(self.closed_for(tenant, now)) };
+        }
         let retry_after = self.advice(app, tenant, now);
         if tenant.app(app).was_held_up(since) || tenant.windows.held_up(since) {
             // However far away that is, a call that comes earlier comes in vain.
@@ -323,21 +365,27 @@ impl Pool {
     pub(crate) fn predicted_wait(&self, app: AppId, tenant: &Tenant, now: Instant) -> Duration {
         let ahead = self.queue.ready_of(app);
         let rate = self.rate_wait(app, ahead, tenant, now);
-        if ahead == 0 && self.has_room(now) && !tenant.app(app).is_at_cap() {
+        let nobody_waits = ahead == 0 && !self.is_left_alone(tenant);
+        if nobody_waits && self.has_room(now) && !tenant.app(app).is_at_cap() {
             return rate;
         }
         let served = self.time_for(app, ahead, self.capacity.current(now), tenant);
-        (self.closed_for(now) + served.unwrap_or_default()).max(rate)
+        (self.closed_for(tenant, now) + served.unwrap_or_default()).max(rate)
     }
 
-    /// Returns the predicted wait as advice: whole seconds, neither so short that it is a poll nor
-    /// so long that a client sleeps through the recovery.
+    /// Returns the predicted wait as advice.
     pub(crate) fn advice(&self, app: AppId, tenant: &Tenant, now: Instant) -> Duration {
-        let wait = self.predicted_wait(app, tenant, now);
-        whole_seconds(wait).clamp(SHORTEST_ADVICE, LONGEST_ADVICE)
+        advisable(self.predicted_wait(app, tenant, now))
     }
 
-    pub(crate) fn closed_for(&self, now: Instant) -> Duration {
+    /// Returns how long it is certain that nobody goes.
+    fn closed_for(&self, tenant: &Tenant, now: Instant) -> Duration {
+        let down = tenant.circuit.open_until(now).filter(|_| self.enforced);
+        let until = self.capacity.closed_until().max(down);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+    }
+
+    pub(crate) fn paused_for(&self, now: Instant) -> Duration {
         let until = self.capacity.closed_until();
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
@@ -346,6 +394,11 @@ impl Pool {
     pub(crate) fn next_event(&self, tenant: &mut Tenant, now: Instant) -> Option<Instant> {
         if self.queue.is_empty() {
             return None;
+        }
+        if self.is_left_alone(tenant)
+            && let Some(change) = tenant.circuit.next_change(now)
+        {
+            return Some(change);
         }
         let resting = self.queue.next_due();
         if !self.queue.any_ready() {
@@ -368,18 +421,32 @@ impl Pool {
         if tenant.windows.block(now).is_some() {
             return None;
         }
+        let round = self.round(now);
+        let turn = self.shares.choose(&round, |app| hindrance(&mut tenant.apps[app], now))?;
+        Some(self.at_own_pace(turn))
+    }
+
+    /// The same, of those that have a call which only reads.
+    fn turn_to_read(&mut self, tenant: &mut Tenant, now: Instant) -> Option<Turn> {
+        if tenant.windows.block(now).is_some() {
+            return None;
+        }
+        let (round, queue) = (self.round(now), &self.queue);
+        let turn = self.shares.choose_among(&round, |app| {
+            hindrance(&mut tenant.apps[app.index()], now).is_none() && queue.has_read(app, now)
+        })?;
+        Some(self.at_own_pace(turn))
+    }
+
+    fn round(&self, now: Instant) -> Round {
         let hold = self.hold.guess().as_secs_f64();
         let (capacity, whole) = (self.capacity.current(now), self.capacity.full());
-        let round = Round { hold, capacity, whole, now };
-        let mut turn = self.shares.choose(&round, |app| {
-            let app = &mut tenant.apps[app];
-            if app.cap_blocks(now) {
-                return Some(Hindrance::Cap);
-            }
-            app.rate_blocks(now).map(Hindrance::Rate)
-        })?;
+        Round { hold, capacity, whole, now }
+    }
+
+    fn at_own_pace(&self, mut turn: Turn) -> Turn {
         turn.own_hold = self.parts[turn.app.index()].hold.guess().as_secs_f64();
-        Some(turn)
+        turn
     }
 
     /// Whether a call of `app` may go with nobody waiting before it. After settling, whoever waits in
@@ -387,6 +454,7 @@ impl Pool {
     fn may_go_at_once(&mut self, app: AppId, tenant: &mut Tenant, now: Instant) -> bool {
         self.queue.ready_of(app) == 0
             && self.has_room(now)
+            && (!self.is_left_alone(tenant) || tenant.circuit.wants_probe(now))
             && !tenant.app_mut(app).cap_blocks(now)
             && tenant.app_mut(app).rate_blocks(now).is_none()
             && tenant.windows.block(now).is_none()
@@ -396,10 +464,34 @@ impl Pool {
         !self.enforced || self.in_use < self.capacity.usable(now)
     }
 
-    /// Returns the first moment after `now` at which a call with `due` may be sent, if not now.
-    fn opens(&self, due: Option<Instant>, now: Instant) -> Option<Instant> {
+    /// Whether calls wait because the tenant is down.
+    fn is_left_alone(&self, tenant: &Tenant) -> bool {
+        self.enforced && tenant.circuit.is_open()
+    }
+
+    /// Why a call is sent away at once that may not be sent, by somebody's word, before its deadline.
+    fn opens_too_late(
+        &self,
+        ask: &Ask,
+        ticket: Ticket,
+        due: Option<Instant>,
+        deadline: Instant,
+        tenant: &Tenant,
+        now: Instant,
+    ) -> Option<Shed> {
+        let is_too_late = |until: &Instant| now < *until && deadline <= *until;
+        let (named, chosen) = if ticket.is_chosen { (None, due) } else { (due, None) };
         let closed = self.capacity.closed_until().filter(|_| self.enforced);
-        due.max(closed).filter(|until| now < *until)
+        if let Some(until) = named.max(closed).filter(is_too_late) {
+            return Some(Shed::Cooldown { until });
+        }
+        let down = tenant.circuit.open_until(now).filter(|_| self.enforced);
+        if let Some(until) = down.filter(is_too_late) {
+            return Some(Shed::Down { retry_after: advisable(until - now) });
+        }
+        let until = chosen.filter(is_too_late)?;
+        let retry_after = self.advice(ask.app, tenant, now).max(advisable(until - now));
+        Some(Shed::Hopeless { retry_after })
     }
 
     /// Returns the last moment at which a permit is of use.
@@ -418,6 +510,15 @@ impl Pool {
         let hold = &self.parts[app.index()].hold;
         let is_of_now = self.shares.in_use(app.index()) > 0 || hold.is_recent(now);
         hold.mean().filter(|_| is_of_now).unwrap_or_default()
+    }
+
+    /// Sends those away whose deadline is over: their own timers are about to say the same, and permits
+    /// would be spent on them for nothing.
+    fn dismiss(&self, late: Vec<Waiter>, tenant: &Tenant, now: Instant, outbox: &mut Outbox) {
+        for waiter in late {
+            let shed = self.too_late(waiter.app, waiter.arrived, tenant, now);
+            outbox.answers.push((waiter.tell, Err(shed)));
+        }
     }
 
     fn out_of_time_at_once(&self, ask: &Ask, tenant: &Tenant, now: Instant) -> Shed {
@@ -445,10 +546,15 @@ impl Pool {
 
     /// Why a call waited whose turn has come.
     fn reason(&self, waiter: &Waiter, turn: Turn, tenant: &Tenant) -> WaitReason {
-        let opened = waiter.due.max(self.capacity.closed_until());
         let since = waiter.arrived;
-        if opened.is_some_and(|opened| since < opened) {
+        let rests = waiter.due.filter(|due| since < *due);
+        let is_named = rests.is_some() && !waiter.ticket.is_chosen;
+        if is_named || self.capacity.closed_until().is_some_and(|opened| since < opened) {
             WaitReason::Cooldown
+        } else if self.enforced && tenant.circuit.was_open_after(since) {
+            WaitReason::Down
+        } else if rests.is_some() {
+            WaitReason::Retry
         } else if tenant.app(waiter.app).was_held_up(since) || tenant.windows.held_up(since) {
             WaitReason::Rate
         } else if tenant.app(waiter.app).was_capped(since) {
@@ -481,17 +587,10 @@ impl Pool {
             capacity: over,
             app_rate: tenant.app_mut(app).take(now),
             windows: tenant.windows.take(now),
+            down: !self.enforced && tenant.circuit.is_open(),
         };
-        Grant {
-            pool: self.id,
-            app,
-            user,
-            ticket,
-            granted: now,
-            generation: tenant.circuit.generation(),
-            reason: None,
-            observed,
-        }
+        let stamp = tenant.circuit.stamp(self.enforced, now);
+        Grant { pool: self.id, app, user, ticket, granted: now, stamp, reason: None, observed }
     }
 
     /// Turns a call away whose turn would come too late: certainly, because of a rate, or clearly, as
@@ -514,7 +613,7 @@ impl Pool {
                 retry_after: whole_seconds(rate).max(SHORTEST_ADVICE),
             });
         }
-        let patience = deadline.saturating_duration_since(now + self.closed_for(now));
+        let patience = deadline.saturating_duration_since(now + self.closed_for(tenant, now));
         let wait = self.time_for(ask.app, ahead, self.capacity.full(), tenant);
         if wait.is_some_and(|wait| wait > patience * 3 / 2) {
             return Err(Shed::Hopeless { retry_after: self.advice(ask.app, tenant, now) });
@@ -551,4 +650,18 @@ impl Pool {
         };
         Some(Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
     }
+}
+
+/// What keeps an app from going that has a call which could go otherwise.
+fn hindrance(app: &mut App, now: Instant) -> Option<Hindrance> {
+    if app.cap_blocks(now) {
+        return Some(Hindrance::Cap);
+    }
+    app.rate_blocks(now).map(Hindrance::Rate)
+}
+
+/// Returns a wait as it is told: whole seconds, neither so short that they make a poll nor so long that
+/// a client sleeps through the recovery.
+fn advisable(wait: Duration) -> Duration {
+    whole_seconds(wait).clamp(SHORTEST_ADVICE, LONGEST_ADVICE)
 }

@@ -21,6 +21,8 @@ pub(crate) struct Waiter {
     pub(crate) deadline: Instant,
     /// Until when the call itself may not be sent.
     pub(crate) due: Option<Instant>,
+    /// Whether it may be the first that goes to a tenant that is down.
+    pub(crate) may_probe: bool,
     pub(crate) tell: oneshot::Sender<Outcome>,
 }
 
@@ -170,6 +172,18 @@ impl Queue {
         None
     }
 
+    /// Whether a call of an app is in time that may be the first to go to a tenant that is down.
+    pub(crate) fn has_read(&self, app: AppId, now: Instant) -> bool {
+        self.lines[app.index()].next_read(now).is_some()
+    }
+
+    /// Takes the next such call of an app.
+    pub(crate) fn pop_read(&mut self, app: AppId, now: Instant) -> Option<Waiter> {
+        let waiter = self.lines[app.index()].pop_read(now)?;
+        self.ready -= 1;
+        Some(waiter)
+    }
+
     /// Takes out a call that left, if it is still here.
     pub(crate) fn remove(&mut self, spot: Spot) -> Option<Waiter> {
         let line = &mut self.lines[spot.app.index()];
@@ -276,6 +290,27 @@ impl Line {
             user.ready.pop_first().map(|(_, waiter)| waiter)
         })
         .inspect(|_| self.ready -= 1)
+    }
+
+    /// Returns whose turn it is of those that have a call which only reads, and the first of these. Looks
+    /// at all calls: it is asked for once in a second, and only while the tenant is down.
+    fn next_read(&self, now: Instant) -> Option<(Option<u64>, Key)> {
+        self.turns.iter().find_map(|turn| {
+            let mut calls = self.user(turn.user)?.ready.iter();
+            let (key, _) = calls.find(|(_, it)| it.may_probe && now < it.deadline)?;
+            Some((turn.user, *key))
+        })
+    }
+
+    fn pop_read(&mut self, now: Instant) -> Option<Waiter> {
+        let (name, key) = self.next_read(now)?;
+        self.ready -= 1;
+        self.turn += 1;
+        let turn = self.turn;
+        self.change(name, |user| {
+            user.turn = turn;
+            user.ready.remove(&key)
+        })
     }
 
     fn remove(&mut self, spot: Spot) -> Option<Waiter> {

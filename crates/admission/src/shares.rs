@@ -243,24 +243,40 @@ impl Shares {
         mut hinders: impl FnMut(usize) -> Option<Hindrance>,
     ) -> Option<Turn> {
         let now = self.seconds(round.now);
-        while let Some((until, app)) = self.held.first().copied()
-            && until <= round.now
-        {
-            self.release(app as usize);
-        }
+        self.release_those_due(round.now);
         loop {
             self.let_newcomers_compete(round, now);
             let (app, order) = self.first(round, now)?;
             let Some(hindrance) = hinders(app as usize) else {
-                let reserved = order.class == 0;
-                if reserved {
-                    self.raise_floor(now);
-                }
-                let lead = round.lead(self.weights[0]);
-                return Some(Turn { app: AppId(app), reserved, lead, own_hold: round.hold });
+                return Some(self.turn_of(app, order, round, now));
             };
             self.hold(app as usize, hindrance);
         }
+    }
+
+    /// Returns the app whose turn it is, of those that are ready and that `may_go`. All others stay
+    /// where they stand. Looks at every app, so it is for rare occasions.
+    pub(crate) fn choose_among(
+        &mut self,
+        round: &Round,
+        mut may_go: impl FnMut(AppId) -> bool,
+    ) -> Option<Turn> {
+        let now = self.seconds(round.now);
+        self.release_those_due(round.now);
+        self.let_newcomers_compete(round, now);
+        let lead = round.lead(self.weights[0]);
+        let idle = self.idle.iter().flatten().map(|(.., app)| *app);
+        let mut first: Option<(u32, Order)> = None;
+        for app in idle.chain(self.busy.iter().copied()) {
+            let share = &mut self.shares[app as usize];
+            share.run(now);
+            let order = share.order(round, lead);
+            if first.is_none_or(|(_, best)| order < best) && may_go(AppId(app)) {
+                first = Some((app, order));
+            }
+        }
+        let (app, order) = first?;
+        Some(self.turn_of(app, order, round, now))
     }
 
     /// A permit is given to an app in its turn, or, without one, because nobody else wants it.
@@ -317,6 +333,23 @@ impl Shares {
         }
         let part = f64::from(capacity) * f64::from(mine.weight) / weights as f64;
         part.max(f64::from(mine.reserve.min(capacity)))
+    }
+
+    fn release_those_due(&mut self, now: Instant) {
+        while let Some((until, app)) = self.held.first().copied()
+            && until <= now
+        {
+            self.release(app as usize);
+        }
+    }
+
+    fn turn_of(&mut self, app: u32, order: Order, round: &Round, now: f64) -> Turn {
+        let reserved = order.class == 0;
+        if reserved {
+            self.raise_floor(now);
+        }
+        let lead = round.lead(self.weights[0]);
+        Turn { app: AppId(app), reserved, lead, own_hold: round.hold }
     }
 
     /// Lets newcomers start from where the others are.

@@ -133,7 +133,7 @@ impl Pool {
                 .capacity
                 .cautious_until()
                 .map_or(Duration::ZERO, |until| until.saturating_duration_since(now)),
-            paused_for: self.closed_for(now),
+            paused_for: self.paused_for(now),
             apps: apps.collect(),
         })
     }

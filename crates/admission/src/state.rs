@@ -2,7 +2,6 @@
 
 use tokio::time::Instant;
 
-use crate::ask::Rest;
 use crate::circuit::Change;
 use crate::jitter::Jitter;
 use crate::live::Live;
@@ -104,7 +103,7 @@ impl State {
         self.asks += 1;
         let nth = self.asks;
         let ticket = match ask.place {
-            Place::Back => Ticket { number: nth, since: now, rest: Rest::default() },
+            Place::Back => Ticket { number: nth, since: now, not_before: None, is_chosen: false },
             Place::Front(ticket) => ticket,
         };
         let due = self.due(ask, ticket, now);
@@ -130,6 +129,7 @@ impl State {
         now: Instant,
         outbox: &mut Outbox,
     ) -> Instant {
+        let is_up_again = self.note_reached(grant, now);
         let pool = &mut self.pools[grant.pool.index()];
         let until = match (refused, pool.retry_after_cap) {
             (Refused::Rate { until }, _) => until,
@@ -149,6 +149,9 @@ impl State {
             (Refused::Rate { .. }, _) => self.pause(0..=self.pools.len() - 1, until, now, outbox),
         }
         self.take_back(grant, now, outbox);
+        if is_up_again {
+            self.settle_all(now, outbox);
+        }
         until
     }
 
@@ -168,7 +171,7 @@ impl State {
 
     /// A request was answered.
     pub(crate) fn reached(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
-        if let Some(Change::Closes) = self.tenant.circuit.reached(grant.generation, now) {
+        if self.note_reached(grant, now) {
             self.settle_all(now, outbox);
         }
     }
@@ -176,9 +179,23 @@ impl State {
     /// A request was not answered.
     pub(crate) fn unreached(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
         let jitter = |pause| self.jitter.on(pause);
-        if let Some(Change::Opens) = self.tenant.circuit.unreached(grant.generation, now, jitter) {
+        let change = self.tenant.circuit.unreached(grant.stamp, now, jitter);
+        if let Some(Change::Opens { until }) = change {
+            for pool in &mut self.pools {
+                pool.leave_alone(until, now, outbox);
+            }
             self.settle_all(now, outbox);
         }
+    }
+
+    /// Whether the tenant is up again, as a request shows that was answered. Then every pool begins with
+    /// a part of what it may use: a Zuora that has just come back is not to be hit by all who waited.
+    fn note_reached(&mut self, grant: &Grant, now: Instant) -> bool {
+        let closes = self.tenant.circuit.reached(grant.stamp, now) == Some(Change::Closes);
+        if closes {
+            self.pools.iter_mut().for_each(|pool| pool.capacity.begin_slowly(now));
+        }
+        closes
     }
 
     pub(crate) fn leave(&mut self, spot: Spot) -> Option<Waiter> {
@@ -250,6 +267,7 @@ impl State {
     fn take_back(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
         let was_capped = self.tenant.app(grant.app).is_at_cap();
         self.pools[grant.pool.index()].give_back(grant, &mut self.tenant, now);
+        self.tenant.circuit.give_back(grant.stamp, now);
         if was_capped {
             // Whichever pool the app waits for, it may go now. If it waits for several, they take turns.
             for pool in &mut self.pools {
@@ -264,7 +282,7 @@ impl State {
 
     /// Gives a pool's usable permits to whose turn it is.
     fn settle(&mut self, id: PoolId, now: Instant, outbox: &mut Outbox) {
-        if self.tenant.windows.bind {
+        if self.tenant.windows.bind || self.tenant.circuit.is_open() {
             return self.settle_all(now, outbox);
         }
         self.pools[id.index()].settle(&mut self.tenant, now, outbox);
@@ -276,13 +294,38 @@ impl State {
     fn settle_all(&mut self, now: Instant, outbox: &mut Outbox) {
         let pools = self.pools.len();
         let first = self.first % pools.max(1);
+        let turns = (first..pools).chain(0..first);
         self.tenant.windows.bind = false;
-        for place in (first..pools).chain(0..first) {
+        self.tenant.circuit.advance(now);
+        for place in turns.clone() {
             self.pools[place].settle(&mut self.tenant, now, outbox);
+        }
+        if self.tenant.circuit.wants_probe(now) {
+            self.send_probe(&turns, now, outbox);
+        }
+        for place in 0..pools {
             self.arm(self.pools[place].id, now, outbox);
         }
         if self.tenant.windows.bind {
             self.first = first + 1;
+        }
+    }
+
+    /// Lets one call go to a tenant that is down: the next in turn of those that only read, and of all if
+    /// no such call may go.
+    fn send_probe(
+        &mut self,
+        turns: &(impl Iterator<Item = usize> + Clone),
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        for only_reads in [true, false] {
+            for place in turns.clone() {
+                if self.pools[place].probe(only_reads, &mut self.tenant, now, outbox) {
+                    self.first = place + 1;
+                    return;
+                }
+            }
         }
     }
 
@@ -366,7 +409,7 @@ impl State {
     ///
     /// Jitter is added to it, never taken away, but not so much that the deadline would be missed.
     fn due(&mut self, ask: &Ask, ticket: Ticket, now: Instant) -> Option<Instant> {
-        let named = ticket.rest.ends_after(now)?;
+        let named = ticket.not_before.filter(|named| now < *named)?;
         let permit_by = self.pools[ask.pool.index()].permit_by(ask, now);
         let slack = permit_by.saturating_duration_since(named) / 2;
         Some(named + self.jitter.on(named - now).min(slack))

@@ -11,7 +11,7 @@ use crate::circuit::Circuit;
 use crate::pace::Paces;
 use crate::{AppId, AppSettings, RateLimits};
 
-/// The apps and the windows of one tenant.
+/// The apps and the windows of one tenant, and whether it answers.
 #[derive(Debug)]
 pub(crate) struct Tenant {
     pub(crate) apps: Vec<App>,

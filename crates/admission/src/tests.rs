@@ -27,7 +27,6 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{self, Instant};
 
-use crate::ask::Rest;
 use crate::jitter::Jitter;
 use crate::{
     Admission, AppId, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolId, PoolSettings,
@@ -87,11 +86,8 @@ fn ask_of(index: usize) -> Ask {
 
 /// As `ask`, but with a ticket that may not be used before `moment`; it stands before all others.
 fn resting(ask: Ask, moment: Instant) -> Ask {
-    let ticket = Ticket {
-        number: 0,
-        since: Instant::now(),
-        rest: Rest { named: Some(moment), chosen: None },
-    };
+    let ticket = Ticket { number: 0, since: Instant::now(), not_before: None, is_chosen: false };
+    let ticket = ticket.refused_until(moment);
     Ask { place: Place::Front(ticket), ..ask }
 }
 

@@ -223,7 +223,7 @@ async fn a_permit_with_which_nothing_was_sent_uses_up_nothing() {
 
     for _ in 0..10 {
         let ticket = at_once(&admission, ask()).expect("the rate counts what was sent").unused();
-        assert_eq!(ticket.rest.named, None);
+        assert_eq!(ticket.not_before, None);
     }
 
     assert_eq!(admission.snapshot().in_use, 0);
@@ -287,7 +287,7 @@ async fn a_learnt_limit_is_enforced_whatever_is_said_of_others() {
     let _waits = waiting(&admission, there()).await;
     let until = Instant::now() + secs(50);
     let ticket = held.refused(Refused::Concurrency { until });
-    assert_eq!(ticket.rest.named, Some(Instant::now() + secs(3)), "it follows the settings");
+    assert_eq!(ticket.not_before, Some(Instant::now() + secs(3)), "it follows the settings");
 }
 
 #[tokio::test(start_paused = true)]
