@@ -5,7 +5,7 @@
 test: tools
 	cargo build --locked
 	cargo test --locked --workspace
-	cargo test --locked -p admission --features model --test model
+	cargo test --locked -p admission --features model --test model --test lanes_model
 
 # curl, promtool and the published clients. Does nothing when everything is there.
 tools:
@@ -20,7 +20,7 @@ fmt:
 
 clippy:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked -p admission --features model --test model -- -D warnings
+	cargo clippy --locked -p admission --features model --test model --test lanes_model -- -D warnings
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items

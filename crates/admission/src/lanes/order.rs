@@ -58,14 +58,14 @@ pub(super) struct Order {
 #[derive(Debug, Default)]
 struct Line {
     holder: Option<AppId>,
-    /// All who wait, by app, and in the order of their app.
-    places: BTreeSet<Place>,
+    /// All who wait: by app, and as they came.
+    ranks: BTreeSet<Rank>,
     /// Those of them whose turn is known, the next one first.
     turns: BTreeSet<Turn>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Rank {
     app: AppId,
     number: u64,
     /// Tells calls apart that enter with the same ticket.
@@ -81,7 +81,7 @@ struct Turn {
 /// A call that waits.
 #[derive(Debug)]
 struct Waiter {
-    place: Place,
+    rank: Rank,
     /// Given once, when it is first of its app everywhere, and then kept.
     turn: Option<u64>,
     /// In how many of its lanes a call of its own app is before it.
@@ -121,11 +121,11 @@ impl Order {
             return Err(self.too_late(keys));
         }
         let id = self.next_number();
-        let place = Place { app, number: ticket.map_or(id, |ticket| ticket.number), id };
+        let rank = Rank { app, number: ticket.map_or(id, |ticket| ticket.number), id };
         // Whoever has no turn yet would get the last one.
         let turn = Turn { turn: ticket.map_or(id, |ticket| ticket.turn), id };
-        if self.may_go_at_once(keys, place, turn) {
-            let ticket = LaneTicket { number: place.number, turn: turn.turn };
+        if self.may_go_at_once(keys, rank, turn) {
+            let ticket = LaneTicket { number: rank.number, turn: turn.turn };
             let pass = Pass { ticket, app, keys: distinct(keys), since: now };
             self.overtake(&pass, now, outbox);
             return Ok(Answer::Goes(pass));
@@ -135,7 +135,7 @@ impl Order {
         }
         let (tell, told) = oneshot::channel();
         let turn = ticket.map(|ticket| ticket.turn);
-        let waiter = Waiter { place, turn, behind: 0, keys: distinct(keys), deadline, tell };
+        let waiter = Waiter { rank, turn, behind: 0, keys: distinct(keys), deadline, tell };
         self.line_up(waiter, now, outbox);
         Ok(Answer::Waits(id, told))
     }
@@ -154,9 +154,9 @@ impl Order {
         self.held -= pass.keys.len();
         let mut changed = Vec::new();
         for &key in &pass.keys {
-            let line = self.lanes.get_mut(&key).expect("it is there while somebody is in it");
+            let line = self.line_mut(key);
             line.holder = None;
-            if line.places.is_empty() {
+            if line.ranks.is_empty() {
                 self.lanes.remove(&key);
                 continue;
             }
@@ -177,11 +177,17 @@ impl Order {
         LanesSnapshot { held: self.held, waiting: self.waiters.len() }
     }
 
-    /// Whether nobody is in these lanes, and nobody who waits for one of them goes before.
-    fn may_go_at_once(&self, keys: &[u64], place: Place, turn: Turn) -> bool {
+    /// Returns how many lanes are remembered.
+    #[cfg(test)]
+    pub(super) fn lines(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether nobody is in these lanes, and nobody who waits for one of them goes first.
+    fn may_go_at_once(&self, keys: &[u64], rank: Rank, turn: Turn) -> bool {
         keys.iter().filter_map(|key| self.lanes.get(key)).all(|line| {
             line.holder.is_none()
-                && line.first_of(place.app).is_none_or(|first| place < first)
+                && line.first_of(rank.app).is_none_or(|first| rank < first)
                 && line.turns.first().is_none_or(|first| turn < *first)
         })
     }
@@ -201,22 +207,21 @@ impl Order {
 
     fn take(&mut self, pass: &Pass) {
         for key in &pass.keys {
-            let line = self.lanes.get_mut(key).expect("made when the call came");
-            debug_assert!(line.holder.is_none(), "one call at a time");
-            line.holder = Some(pass.app);
+            let others = self.line_mut(*key).holder.replace(pass.app);
+            debug_assert!(others.is_none(), "one call at a time");
         }
         self.held += pass.keys.len();
     }
 
     /// Lets a call wait.
     fn line_up(&mut self, mut waiter: Waiter, now: Instant, outbox: &mut Outbox) {
-        let Place { app, id, .. } = waiter.place;
+        let Rank { app, id, .. } = waiter.rank;
         let mut changed = Vec::new();
         for &key in &waiter.keys {
             let line = self.lanes.entry(key).or_default();
             let first = line.first_of(app);
-            line.places.insert(waiter.place);
-            if line.holder == Some(app) || first.is_some_and(|first| first < waiter.place) {
+            line.ranks.insert(waiter.rank);
+            if line.holder == Some(app) || first.is_some_and(|first| first < waiter.rank) {
                 waiter.behind += 1;
             } else if let Some(first) = first {
                 self.step_back(first.id, &mut changed);
@@ -232,10 +237,10 @@ impl Order {
 
     /// Takes a call out of its lanes; those of its app that were behind it come forward.
     fn take_out(&mut self, waiter: &Waiter, changed: &mut Vec<u64>) {
-        let Place { app, .. } = waiter.place;
+        let Rank { app, .. } = waiter.rank;
         for &key in &waiter.keys {
             let line = self.line_mut(key);
-            let was_first = line.holder != Some(app) && line.first_of(app) == Some(waiter.place);
+            let was_first = line.holder != Some(app) && line.first_of(app) == Some(waiter.rank);
             line.remove(waiter);
             changed.push(key);
             if was_first && let Some(next) = line.first_of(app) {
@@ -258,8 +263,7 @@ impl Order {
             }
             let waiter = self.waiters.remove(&turn.id).expect("whoever has a turn waits");
             if now < waiter.deadline {
-                let pass = self.let_go(&waiter, turn, now);
-                outbox.push((waiter.tell, Ok(pass)));
+                self.let_go(waiter, turn, now, outbox);
             } else {
                 // Its own timer is about to say the same.
                 self.take_out(&waiter, &mut changed);
@@ -277,20 +281,20 @@ impl Order {
     }
 
     /// Gives a call its lanes. Those of its app that were behind it still are.
-    fn let_go(&mut self, waiter: &Waiter, turn: Turn, now: Instant) -> Pass {
+    fn let_go(&mut self, waiter: Waiter, turn: Turn, now: Instant, outbox: &mut Outbox) {
         for &key in &waiter.keys {
-            self.line_mut(key).remove(waiter);
+            self.line_mut(key).remove(&waiter);
         }
-        let Place { app, number, .. } = waiter.place;
+        let Rank { app, number, .. } = waiter.rank;
         let ticket = LaneTicket { number, turn: turn.turn };
-        let pass = Pass { ticket, app, keys: waiter.keys.clone(), since: now };
+        let pass = Pass { ticket, app, keys: waiter.keys, since: now };
         self.take(&pass);
-        pass
+        outbox.push((waiter.tell, Ok(pass)));
     }
 
     /// A call that was before this one, in one lane and of the same app, is gone.
     fn step_forward(&mut self, id: u64, changed: &mut Vec<u64>) {
-        let waiter = self.waiters.get_mut(&id).expect("whoever has a place waits");
+        let waiter = self.waiters.get_mut(&id).expect("whoever has a rank waits");
         waiter.behind -= 1;
         if waiter.behind == 0 {
             self.give_turn(id, changed);
@@ -300,7 +304,7 @@ impl Order {
     /// A call of the same app came before this one in one lane. It keeps its turn for later; until then
     /// others may go.
     fn step_back(&mut self, id: u64, changed: &mut Vec<u64>) {
-        let waiter = self.waiters.get_mut(&id).expect("whoever has a place waits");
+        let waiter = self.waiters.get_mut(&id).expect("whoever has a rank waits");
         waiter.behind += 1;
         if waiter.behind == 1 {
             let turn = Turn { turn: waiter.turn.expect("it was first"), id };
@@ -313,7 +317,7 @@ impl Order {
 
     fn give_turn(&mut self, id: u64, changed: &mut Vec<u64>) {
         let number = self.next_number();
-        let waiter = self.waiters.get_mut(&id).expect("whoever has a place waits");
+        let waiter = self.waiters.get_mut(&id).expect("whoever has a rank waits");
         let turn = Turn { turn: *waiter.turn.get_or_insert(number), id };
         for key in &waiter.keys {
             self.lanes.get_mut(key).expect("it waits there").turns.insert(turn);
@@ -332,7 +336,7 @@ impl Order {
     }
 
     fn line_mut(&mut self, key: u64) -> &mut Line {
-        self.lanes.get_mut(&key).expect("a lane is there while somebody waits for it")
+        self.lanes.get_mut(&key).expect("it is there while somebody is in it or waits")
     }
 
     fn next_number(&mut self) -> u64 {
@@ -343,24 +347,24 @@ impl Order {
 
 impl Line {
     /// Returns the first of an app's calls that wait here.
-    fn first_of(&self, app: AppId) -> Option<Place> {
-        let least = Place { app, number: 0, id: 0 };
-        self.places.range(least..).next().copied().filter(|first| first.app == app)
+    fn first_of(&self, app: AppId) -> Option<Rank> {
+        let least = Rank { app, number: 0, id: 0 };
+        self.ranks.range(least..).next().copied().filter(|first| first.app == app)
     }
 
     fn remove(&mut self, waiter: &Waiter) {
-        self.places.remove(&waiter.place);
+        self.ranks.remove(&waiter.rank);
         if let Some(turn) = waiter.turn {
-            self.turns.remove(&Turn { turn, id: waiter.place.id });
+            self.turns.remove(&Turn { turn, id: waiter.rank.id });
         }
     }
 
     fn is_forgotten(&self) -> bool {
-        self.holder.is_none() && self.places.is_empty()
+        self.holder.is_none() && self.ranks.is_empty()
     }
 
     fn len(&self) -> usize {
-        usize::from(self.holder.is_some()) + self.places.len()
+        usize::from(self.holder.is_some()) + self.ranks.len()
     }
 }
 
