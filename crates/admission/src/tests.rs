@@ -3,6 +3,7 @@
 mod capacity;
 mod changes;
 mod changing;
+mod circuit;
 mod deadlines;
 mod dropping;
 mod fairness;
@@ -12,6 +13,7 @@ mod prediction;
 mod queue;
 mod rates;
 mod refusals;
+mod resting;
 mod sharing;
 mod simulation;
 mod size;
