@@ -1,34 +1,45 @@
-//! What one answer of Zuora means for the call: relay it, wait and send again, or get a new token.
+//! What one answer of Zuora means for the call.
 //!
 //! | answer | verdict |
 //! |---|---|
-//! | HTTP 401; or category 11 on another status, when every reason says so | unauthenticated |
-//! | every reason is of category 70, or a word for it, on any status that carries it | refused: concurrency |
+//! | HTTP 401; or category 11 on 200, 400 or 500, when every reason says so | unauthenticated |
+//! | category 70, or a word for it, on 200, 400, 429 or 500, when every reason says so | refused: concurrency |
 //! | bare code `70`, "rate limit exceeded", HTTP 429 with `ratelimit-remaining: 0` or an edge's HTML page | refused: rate |
 //! | HTTP 429 that says nothing more, as on HEAD | refused: concurrency |
-//! | "only two requests within any 24-hour window" | relay: no short wait cures it |
-//! | a limit among other reasons; rows of an Action array; anything that cannot be read | relay |
+//! | category 50 or `LOCK_COMPETITION` on 200, 400, 409 or 500, when every reason says so | contended |
+//! | HTTP 409 that says so in words, or says nothing | in progress |
+//! | HTTP 409 with `success: true`: a stored success told again | relay |
+//! | HTTP 502, 503, 504, whatever the body | ambiguous |
+//! | categories 60 and 61 and words for them; HTTP 500 without a code | failed, temporary |
+//! | every other status from 400 on; `success: false`; a fault; "only two requests within any 24-hour window" | failed |
+//! | the rest, rows of which only some failed among it | relay |
 //!
-//! The same refusal comes in many shapes: `reasons` with numbers or strings, `Errors` of the object
-//! calls, `FaultCode` of Actions, SOAP faults, a bare sentence on file downloads; and on HTTP 200 as
-//! well as on 429 (Zuora: error handling and rate limits guides). A refused call was not begun, so
-//! a wrong "refused" would make a write happen twice: where in doubt, the answer is relayed.
+//! The same failure comes in many shapes (`json` and `soap` list them), and on HTTP 200 as well as on
+//! a status of its own (Zuora: error handling and rate limits guides). A refused or a contended call
+//! left nothing behind, so it may be repeated: a wrong one of these makes a write happen twice. Hence
+//! both need a text that was read to its end, in which every reason says the same, nothing says that
+//! a part succeeded, and nothing stands that a complaint does not have. Where in doubt, it only
+//! failed. (HTTP 429 refuses by itself.)
 
+mod category;
 mod complaint;
+mod glance;
+mod json;
+mod look;
+mod soap;
 mod wait;
 
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-use std::io::Read;
 use std::time::{Duration, SystemTime};
 
-use flate2::read::GzDecoder;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, StatusCode};
 
-use complaint::{Category, Complaint};
+use category::Category;
+use complaint::Complaint;
+use look::{Coding, Look, declared_length};
 
 use crate::media::Media;
 
@@ -97,21 +108,22 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8], today: System
         }
         StatusCode::CONFLICT => judge_409(headers, body),
         _ if judge_needs_body(status, headers) => judge_by_body(status, headers, body, today),
-        _ => otherwise(status),
+        _ => judge_by_status(status),
     }
 }
 
 /// Whether the verdict depends on the body, so whether it is worth waiting for its first bytes.
 ///
-/// No for statuses that decide alone, for bodies that are neither JSON nor XML, for codings that are
-/// not read (anything but gzip), and for bodies declared empty or longer than [`ANSWER_LOOK`].
+/// No for statuses that decide alone, for codings that are not read (anything but gzip), for bodies
+/// declared empty, and but for HTTP 409 and 429 for those that are neither JSON nor XML or declared
+/// longer than [`ANSWER_LOOK`].
 pub fn judge_needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
     if Coding::of(headers) == Coding::Unreadable || declared_length(headers) == Some(0) {
         return false;
     }
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT => true,
-        StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT => false,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::PARTIAL_CONTENT => false,
         // Actions complain with 400, SOAP with 500, and old API versions with 200.
         StatusCode::BAD_REQUEST | StatusCode::INTERNAL_SERVER_ERROR => may_complain(headers),
         _ => status.is_success() && may_complain(headers),
@@ -128,68 +140,96 @@ fn may_complain(headers: &HeaderMap) -> bool {
 
 /// HTTP 429 is a refusal by itself; the body tells which, and whether waiting helps.
 fn judge_429(headers: &HeaderMap, body: &[u8], today: SystemTime) -> Verdict {
-    let text = decoded(headers, body);
+    let text = Look::at(headers, body).text;
     let complaint = Complaint::read(&text).unwrap_or_else(|| Complaint::bare(&text));
-    let is_another_matter =
-        |code: &Category| matches!(code, Category::Authentication | Category::Other);
-    if complaint.is_hopeless() || complaint.codes.iter().any(is_another_matter) {
+    let is_another_matter = |code: &Category| {
+        !code.is_limit() && !matches!(code, Category::Unknown | Category::Missing)
+    };
+    let is_rows = text.trim_ascii_start().starts_with(b"[");
+    if complaint.codes.iter().any(is_another_matter)
+        || complaint.is_hopeless()
+        || is_rows
+        || glance::says_success(&text, true)
+    {
         return Verdict::Failed { is_temporary: false };
     }
     let kind = complaint.kind().unwrap_or_else(|| kind_by_headers(headers));
     refused(kind, headers, &complaint, today)
 }
 
-/// HTTP 409 means four things, which only the body tells apart: a success told again, a lock held by
-/// another write, the key's first request still at work, or a conflict of some other kind.
+/// HTTP 409 means four things, which only the body tells apart: a stored success told again, a lock
+/// held by another write, the key's first request still at work, or a conflict of some other kind.
 fn judge_409(headers: &HeaderMap, body: &[u8]) -> Verdict {
-    let text = decoded(headers, body);
-    let Some(complaint) = Complaint::read(&text) else {
-        return Verdict::InProgress;
+    const FAILED: Verdict = Verdict::Failed { is_temporary: false };
+    let Look { text, is_whole } = Look::at(headers, body);
+    if text.len() >= ANSWER_LOOK {
+        // Nobody says "wait" at such length.
+        return FAILED;
+    }
+    let Some(complaint) = Complaint::read(&text).filter(|_| is_whole) else {
+        let is_readable = is_whole
+            && match text.trim_ascii_start().first() {
+                None => false,
+                Some(b'{' | b'[') => json::is_whole(&text),
+                Some(_) => true,
+            };
+        let waits = !is_readable || Complaint::bare(&text).says_in_progress();
+        return if waits { Verdict::InProgress } else { FAILED };
     };
     if complaint.is_success() {
         Verdict::Relay
-    } else if complaint.every_code(|code| code == Category::Contention) {
+    } else if complaint.is_rows {
+        FAILED
+    } else if complaint.is_purely(|code| code == Category::Contention)
+        && !complaint.is_about_a_key()
+        && !glance::says_success(&text, true)
+    {
         Verdict::Contended
-    } else if complaint.says_in_progress() {
+    } else if complaint.says_in_progress() || complaint.is_empty() {
         Verdict::InProgress
     } else {
-        Verdict::Failed { is_temporary: false }
+        FAILED
     }
 }
 
-/// On other statuses only the body can say that a limit refused, and every reason has to say so.
+/// On other statuses the body may say what they do not: old API versions say everything with 200.
 fn judge_by_body(
     status: StatusCode,
     headers: &HeaderMap,
     body: &[u8],
     today: SystemTime,
 ) -> Verdict {
-    let text = decoded(headers, body);
-    // A text that fills the look was cut, and would be parsed in vain.
-    if text.len() >= ANSWER_LOOK || !complaint::is_possible(&text) {
-        return otherwise(status);
-    }
-    let Some(complaint) = Complaint::read(&text).filter(Complaint::is_failure) else {
-        return otherwise(status);
+    let Look { text, is_whole } = Look::at(headers, body);
+    let read = if status.is_success() { Complaint::read_if_any } else { Complaint::read };
+    let Some(complaint) = is_whole.then_some(&text).and_then(|text| read(text)) else {
+        return judge_by_status(status);
     };
-    if complaint.is_hopeless() {
+    if complaint.is_rows
+        || complaint.is_success()
+        || complaint.is_hopeless()
+        || glance::says_success(&text, true)
+    {
         return Verdict::Failed { is_temporary: false };
     }
-    if complaint.every_code(|code| code == Category::Authentication) {
+    if complaint.is_purely(|code| code == Category::Authentication) {
         return Verdict::Unauthenticated;
     }
-    if complaint.every_code(|code| code == Category::Contention) {
+    if complaint.is_purely(|code| code == Category::Contention) {
         return Verdict::Contended;
     }
-    if complaint.every_code(Category::is_limit) {
+    if complaint.is_purely(Category::is_limit) {
         let kind = complaint.kind().unwrap_or(RefusalKind::Concurrency);
         return refused(kind, headers, &complaint, today);
     }
-    Verdict::Failed { is_temporary: complaint.every_code(|code| code == Category::Temporary) }
+    let is_temporary = match complaint.has_code() {
+        true => complaint.every_code(Category::is_passing),
+        false => status == StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Verdict::Failed { is_temporary }
 }
 
 /// What the status says where the body says nothing.
-fn otherwise(status: StatusCode) -> Verdict {
+fn judge_by_status(status: StatusCode) -> Verdict {
     match status {
         StatusCode::INTERNAL_SERVER_ERROR => Verdict::Failed { is_temporary: true },
         _ if status.as_u16() >= 400 => Verdict::Failed { is_temporary: false },
@@ -221,43 +261,4 @@ fn kind_by_headers(headers: &HeaderMap) -> RefusalKind {
     } else {
         RefusalKind::Concurrency
     }
-}
-
-/// The text that the look shows, at most [`ANSWER_LOOK`] bytes of it; empty when it cannot be read.
-fn decoded<'a>(headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
-    match Coding::of(headers) {
-        Coding::Identity => Cow::Borrowed(&body[..body.len().min(ANSWER_LOOK)]),
-        Coding::Gzip => {
-            let mut text = Vec::new();
-            // An error is the look's end or a broken stream: what was read until then is the text.
-            let _ = GzDecoder::new(body).take(ANSWER_LOOK as u64).read_to_end(&mut text);
-            Cow::Owned(text)
-        }
-        Coding::Unreadable => Cow::Borrowed(&[]),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Identity,
-    Gzip,
-    Unreadable,
-}
-
-impl Coding {
-    fn of(headers: &HeaderMap) -> Self {
-        let mut codings = headers.get_all(CONTENT_ENCODING).into_iter().map(HeaderValue::as_bytes);
-        let is =
-            |coding: &[u8], name: &str| coding.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
-        match (codings.next(), codings.next()) {
-            (None, _) => Self::Identity,
-            (Some(coding), None) if is(coding, "identity") || is(coding, "") => Self::Identity,
-            (Some(coding), None) if is(coding, "gzip") || is(coding, "x-gzip") => Self::Gzip,
-            _ => Self::Unreadable,
-        }
-    }
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
