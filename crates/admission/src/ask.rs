@@ -82,6 +82,11 @@ impl Ticket {
         Self { not_before: Some(at), is_chosen: true, ..self }
     }
 
+    /// Returns the moment before which the call may not be sent, whoever named it, be it over or not.
+    pub fn rests_until(&self) -> Option<Instant> {
+        self.not_before
+    }
+
     pub(crate) fn refused_until(self, named: Instant) -> Self {
         Self { not_before: Some(named), is_chosen: false, ..self }
     }

@@ -9,7 +9,7 @@ use admission::{
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AppCredential, SecretDigest};
 use http::HeaderName;
-use proxy::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
+use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId};
 use telemetry::{Inventory, Metrics};
 use zuora::Policy;
 
@@ -148,6 +148,16 @@ pub(crate) fn track_ids(policy: config::TrackIdPolicy) -> TrackIdPolicy {
         config::ValidTrackId::Replace => ValidTrackId::Replace,
     };
     TrackIdPolicy { valid, replace_invalid: policy.invalid == InvalidTrackId::Replace }
+}
+
+/// When calls of a tenant are tried again.
+pub(crate) fn retry(written: &config::Retry) -> RetryPolicy {
+    RetryPolicy {
+        attempts: written.attempts,
+        mint_idempotency_keys: written.mint_idempotency_keys,
+        repeats_contended: written.contended_writes == config::ContendedWrites::Repeat,
+        budgets: Budgets::new(written.budget),
+    }
 }
 
 #[cfg(test)]

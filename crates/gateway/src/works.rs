@@ -48,7 +48,6 @@ struct Tenants {
 #[derive(Debug)]
 struct Wired {
     tenant: Arc<Tenant>,
-    lanes: Option<Arc<Lanes>>,
     way: Way,
     credentials: Credentials,
     settings: Settings,
@@ -233,13 +232,14 @@ impl Works {
             admission,
             tokens,
             track_ids: wiring::track_ids(written.track_id),
-            attempts: written.retry.attempts.get(),
+            retry: wiring::retry(&written.retry),
+            lanes,
             replay_buffer: written.retry.replay_buffer,
             connect_timeout: written.timeouts.connect,
             response_timeout: written.timeouts.response,
             metrics: self.metrics.tenant(&written.name),
         });
-        Wired { tenant, lanes, way, credentials: written.credentials.clone(), settings }
+        Wired { tenant, way, credentials: written.credentials.clone(), settings }
     }
 }
 
@@ -326,12 +326,12 @@ fn are_same(one: &Credentials, other: &Credentials) -> bool {
     client_id == other_id && client_secret.expose() == other_secret.expose()
 }
 
-fn view(Wired { tenant, lanes, .. }: &Wired) -> admin::Tenant {
+fn view(Wired { tenant, .. }: &Wired) -> admin::Tenant {
     admin::Tenant {
         name: Arc::clone(&tenant.name),
         admission: Arc::clone(&tenant.admission),
         tokens: Arc::clone(&tenant.tokens),
-        lanes: lanes.clone(),
+        lanes: tenant.lanes.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use telemetry::{AppMetrics, Source, Verdict};
 use tokio::time::{Duration, Instant};
 use zuora::{Operation, TrackId};
 
-use crate::error::Error;
+use crate::error::{BoxError, Error, Executed};
 use crate::headers;
 use crate::route::{App, Route};
 
@@ -42,10 +42,20 @@ pub(crate) struct Call {
     waited_for: Option<&'static str>,
     would_have_waited_for: Option<&'static str>,
     pub(crate) attempts: u32,
+    /// Those of them that only asked how the one before had ended.
+    pub(crate) questions: u32,
     /// Whether an attempt was repeated with a fresh token.
     pub(crate) reauthenticated: bool,
     /// Why the last attempt is to be repeated, until it is.
     pub(crate) repeats: Option<Verdict>,
+    /// How an attempt ended that Zuora may have executed, until Zuora has told its outcome.
+    pub(crate) doubt: Option<BoxError>,
+    /// Whether the answer may be the kept one of an earlier attempt.
+    pub(crate) is_replayed: bool,
+    /// What is to be told with an answer of Zuora's that leaves it open.
+    pub(crate) executed: Option<Executed>,
+    /// The key of ours that the call goes by, if it has one.
+    pub(crate) our_key: Option<HeaderValue>,
 
     answered: Option<Answered>,
     bytes: u64,
@@ -98,8 +108,13 @@ impl Call {
             waited_for: None,
             would_have_waited_for: None,
             attempts: 0,
+            questions: 0,
             reauthenticated: false,
             repeats: None,
+            doubt: None,
+            is_replayed: false,
+            executed: None,
+            our_key: None,
             answered: None,
             bytes: 0,
             length: None,
@@ -143,6 +158,15 @@ impl Call {
         self.would_have_waited_for.get_or_insert(reason);
     }
 
+    /// What the caller must be told when its call ends with `error`. Another attempt that was turned away says nothing
+    /// about one that may have been executed.
+    pub(crate) fn last_word(&mut self, error: Error) -> Error {
+        match self.doubt.take() {
+            Some(doubt) if error.executed() == Executed::No => Error::InDoubt(doubt),
+            _ => error,
+        }
+    }
+
     /// Notes the answer, and writes on it what the caller may want to know about its way.
     pub(crate) fn answer<B>(&mut self, response: &mut Response<B>, error: Option<&Error>) {
         self.leave();
@@ -160,6 +184,15 @@ impl Call {
         }
         if let Some(reason) = self.waited_for {
             fields.insert(headers::WAITED, HeaderValue::from_static(reason));
+        }
+        if self.is_replayed {
+            fields.insert(headers::REPLAYED, HeaderValue::from_static("true"));
+        }
+        if let Some(executed) = error.map(Error::executed).or(self.executed) {
+            fields.insert(headers::EXECUTED, HeaderValue::from_static(executed.as_str()));
+            if let Some(key) = self.our_key.as_ref().filter(|_| executed != Executed::No) {
+                fields.insert(headers::OUR_KEY, key.clone());
+            }
         }
         if let Some(wait) = self.prefers {
             // Zuora may have applied preferences of its own.

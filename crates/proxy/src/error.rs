@@ -33,7 +33,9 @@ pub(crate) enum Error {
     #[error("Zuora did not answer in {}s", .0.as_secs())]
     Timeout(Duration),
     #[error("the exchange with Zuora broke")]
-    Broke(#[source] BoxError),
+    Broke(#[source] BoxError, Executed),
+    #[error("an attempt was cut off after it was sent, and no later one brought its outcome")]
+    InDoubt(#[source] BoxError),
     #[error("the gateway is shutting down")]
     Draining,
     #[error("a bug in the gateway ended this call")]
@@ -48,13 +50,16 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) enum Executed {
     No,
     Maybe,
+    /// Zuora said so, and only the rest of its answer is lost.
+    Yes,
 }
 
 impl Executed {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::No => "no",
             Self::Maybe => "maybe",
+            Self::Yes => "yes",
         }
     }
 }
@@ -73,11 +78,11 @@ impl Error {
             Self::Shed(Shed::Hopeless { .. }) => "deadline",
             Self::Shed(Shed::Cooldown { .. }) => "cooldown",
             Self::Shed(Shed::RateLimited { .. }) => "rate-limited",
-            Self::Shed(Shed::Down { .. }) => "upstream-down",
+            Self::Shed(Shed::Down { .. }) => "upstream-unreachable",
             Self::TokenUnavailable(_) => "token-unavailable",
             Self::Unreachable(_) => "upstream-unreachable",
             Self::Timeout(_) => "upstream-timeout",
-            Self::Broke(_) => "upstream-broke",
+            Self::Broke(..) | Self::InDoubt(_) => "upstream-broke",
             Self::Draining => "draining",
             Self::Panicked => "panicked",
         }
@@ -87,9 +92,10 @@ impl Error {
     pub(crate) fn cause(&self) -> Option<String> {
         match self {
             Self::Unauthenticated(stranger) => Some(stranger.reason().to_owned()),
-            Self::Unreachable(_) | Self::Broke(_) | Self::TokenUnavailable(_) => {
-                std::error::Error::source(self).map(chain)
-            }
+            Self::Unreachable(_)
+            | Self::Broke(..)
+            | Self::InDoubt(_)
+            | Self::TokenUnavailable(_) => std::error::Error::source(self).map(chain),
             _ => None,
         }
     }
@@ -101,9 +107,12 @@ impl Error {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Shed(Shed::Down { .. })
+            | Self::Unreachable(_)
+            | Self::Broke(..)
+            | Self::InDoubt(_) => StatusCode::BAD_GATEWAY,
             Self::Shed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TokenUnavailable(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable(_) | Self::Broke(_) => StatusCode::BAD_GATEWAY,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -116,19 +125,22 @@ impl Error {
             Self::Forbidden(_) => 50_000_010,
             Self::BadRequest(_) | Self::TooLarge => 50_000_020,
             Self::NotFound => 50_000_040,
-            Self::Shed(_) => 50_000_070,
-            Self::Panicked => 50_000_060,
-            Self::TokenUnavailable(_)
+            Self::Shed(Shed::Down { .. })
+            | Self::TokenUnavailable(_)
             | Self::Unreachable(_)
             | Self::Timeout(_)
-            | Self::Broke(_)
+            | Self::Broke(..)
+            | Self::InDoubt(_)
             | Self::Draining => 50_000_061,
+            Self::Shed(_) => 50_000_070,
+            Self::Panicked => 50_000_060,
         }
     }
 
     pub(crate) fn executed(&self) -> Executed {
         match self {
-            Self::Timeout(_) | Self::Broke(_) | Self::Panicked => Executed::Maybe,
+            Self::Broke(_, executed) => *executed,
+            Self::Timeout(_) | Self::InDoubt(_) | Self::Panicked => Executed::Maybe,
             _ => Executed::No,
         }
     }
@@ -156,7 +168,6 @@ impl Error {
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(headers::ERROR, HeaderValue::from_static(self.reason()));
-        fields.insert(headers::EXECUTED, HeaderValue::from_static(self.executed().as_str()));
         if let Some(wait) = self.retry_after(now) {
             fields.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }

@@ -62,6 +62,11 @@ pub(crate) const WAITED: HeaderName = HeaderName::from_static("zuora-gateway-wai
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 pub(crate) const ERROR: HeaderName = HeaderName::from_static("zuora-gateway-error");
 pub(crate) const EXECUTED: HeaderName = HeaderName::from_static("zuora-gateway-executed");
+/// The key under which Zuora can still tell how a call ended that the gateway gave up.
+pub(crate) const OUR_KEY: HeaderName = HeaderName::from_static("zuora-gateway-idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The name that others have for it (Stripe; draft-ietf-httpapi-idempotency-key-header has none).
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// Leaves in `headers` what Zuora should see: no hop-by-hop fields, no credential, nothing that frames the body (the
 /// client frames it anew), and our `Via`.

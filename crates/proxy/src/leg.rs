@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
-use admission::{Permit, Refused, Said, Ticket};
+use admission::{Lane, Permit, Refused, Said, Ticket};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
@@ -24,7 +24,8 @@ use tokio_util::task::TaskTracker;
 use zuora::{RefusalKind, TrackId, Verdict};
 
 use crate::body::Upload;
-use crate::error::{BoxError, upload_error};
+use crate::error::{BoxError, Executed, upload_error};
+use crate::headers;
 use crate::outbound::Gathered;
 use crate::progress::Progress;
 use crate::pump::Pump;
@@ -54,24 +55,58 @@ pub(crate) struct Attempt {
     pub(crate) progress: Arc<Progress>,
 }
 
-/// What an attempt holds until Zuora is done: its permit, and its place among the live legs.
+/// What an attempt holds until Zuora is done: its permit, its place among the live legs, and its lane if it has one.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// Gone once a refusal has given it back.
+    /// Gone once it was given back before its time.
     permit: Option<Permit>,
     _live: Live,
+    /// Boxed, as few tenants have lanes.
+    _lane: Option<Box<Lane>>,
     since: Instant,
+    /// Whether the tenant's circuit has heard how it went.
+    is_told: bool,
     route: Arc<Route>,
 }
 
 impl Claim {
-    pub(crate) fn new(permit: Permit, live: Live, route: Arc<Route>) -> Self {
-        Self { permit: Some(permit), _live: live, since: Instant::now(), route }
+    pub(crate) fn new(
+        permit: Permit,
+        lane: Option<Box<Lane>>,
+        live: Live,
+        route: Arc<Route>,
+    ) -> Self {
+        let since = Instant::now();
+        Self { permit: Some(permit), _live: live, _lane: lane, since, is_told: false, route }
+    }
+
+    /// Tells the circuit whether Zuora is there.
+    fn tell(&mut self, is_there: Option<bool>) {
+        self.is_told = true;
+        match (is_there, &self.permit) {
+            (Some(true), Some(permit)) => permit.reached(),
+            (Some(false), Some(permit)) => permit.unreached(),
+            _ => {}
+        }
+    }
+
+    /// Ends the claim of an attempt that brought no answer.
+    fn end(mut self, failure: &Failure) {
+        self.tell(failure.is_there());
+        if !failure.was_sent()
+            && let Some(permit) = self.permit.take()
+        {
+            permit.unused();
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        if !self.is_told {
+            // Nobody waited long enough to hear of Zuora.
+            self.tell(Some(false));
+        }
         self.route.pool_metrics().held(self.since.elapsed());
     }
 }
@@ -93,8 +128,8 @@ pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
     /// Which token the attempt carried.
     pub(crate) token: u64,
-    /// The call's place in the queue, if it must go there again.
-    pub(crate) ticket: Ticket,
+    /// The call's place in the queue after a refusal, with the moment that Zuora named.
+    pub(crate) refused: Option<Ticket>,
 }
 
 /// The body of an answer.
@@ -103,7 +138,7 @@ pub(crate) enum Content {
     /// All of it. Zuora is done, and the permit is back.
     Whole(Bytes),
     /// Its beginning; the permit stays taken until the rest is there.
-    Begun { first: Bytes, rest: Incoming, claim: Claim },
+    Begun { first: Bytes, rest: Incoming, claim: Box<Claim> },
 }
 
 /// An attempt that brought no answer.
@@ -112,11 +147,11 @@ pub(crate) enum Failure {
     /// Nothing was sent, as no connection could be had.
     Unreachable(ClientError),
     /// Nothing was sent: a connection that had lain idle closed first.
-    NotSent(ClientError, Ticket),
+    NotSent(ClientError),
     /// Zuora did not answer in time, and may have acted.
     Timeout(Duration),
     /// The exchange broke midway, and Zuora may have acted.
-    Broke(BoxError),
+    Broke(BoxError, Executed),
 }
 
 impl Leg {
@@ -171,10 +206,13 @@ impl Afterlife {
         let patience = LONGEST_WORK.max(tenant.response_timeout) + tenant.connect_timeout;
         match self.progress.within(patience, running).await {
             Some(Ok(answer)) => {
-                let status = answer.head.status.as_u16();
+                let fields = &answer.head.headers;
                 tracing::info!(
                     track_id,
-                    status,
+                    status = answer.head.status.as_u16(),
+                    verdict = label(&answer.verdict).as_str(),
+                    zuora_request_id =
+                        fields.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok()),
                     "Zuora answered a call that nobody waits for any more"
                 );
                 self.finish(answer.content).await;
@@ -217,25 +255,17 @@ impl Attempt {
     async fn run(self) -> Result<Box<Answer>, Failure> {
         let sent = Instant::now();
         let Self { request, claim, token, route, progress } = self;
-        let outcome = exchange(&route, request, claim, &progress).await;
+        let outcome = exchange(&route, request, &progress).await;
         let took = sent.elapsed();
         match outcome {
-            Ok(Exchanged { head, content, claim }) => {
-                Ok(Box::new(judge(&route, head, content, claim, token, took)))
-            }
+            Ok((head, content)) => Ok(Box::new(judge(&route, head, content, claim, token, took))),
             Err(failure) => {
                 route.pool_metrics().attempt(failure.label(), took);
+                claim.end(&failure);
                 Err(failure)
             }
         }
     }
-}
-
-/// An exchange that brought an answer.
-struct Exchanged {
-    head: http::response::Parts,
-    content: Seen,
-    claim: Claim,
 }
 
 /// As much of a body as was looked at.
@@ -248,28 +278,33 @@ struct Seen {
 async fn exchange(
     route: &Route,
     request: Request<Upload>,
-    claim: Claim,
     progress: &Progress,
-) -> Result<Exchanged, Failure> {
+) -> Result<(http::response::Parts, Seen), Failure> {
     let response = match route.tenant.upstream.send(request).await {
         Ok(response) => response,
         Err(SendError::Unreachable(cause)) => return Err(Failure::Unreachable(cause)),
-        Err(SendError::NotSent(cause)) => return Err(Failure::NotSent(cause, claim.ticket())),
-        Err(SendError::Broke(cause)) => return Err(Failure::Broke(cause.into())),
+        Err(SendError::NotSent(cause)) => return Err(Failure::NotSent(cause)),
+        Err(SendError::Broke(cause)) => return Err(Failure::Broke(cause.into(), Executed::Maybe)),
     };
     progress.answered();
     let (head, body) = response.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Failure::Broke("it switched protocols, which nobody had asked for".into()));
+        let cause = "it switched protocols, which nobody had asked for";
+        return Err(Failure::Broke(cause.into(), Executed::Maybe));
     }
     let wanted = zuora::judge_needs_body(head.status, &head.headers);
-    let content = look(body, wanted, route.tenant.response_timeout).await?;
-    Ok(Exchanged { head, content, claim })
+    let content = look(&head, body, wanted, route.tenant.response_timeout).await?;
+    Ok((head, content))
 }
 
 /// Receives the beginning of a body: all of a short one; of a long one as much as a verdict may need (`wanted`), or
 /// what has come along with the head.
-async fn look(mut body: Incoming, wanted: bool, patience: Duration) -> Result<Seen, Failure> {
+async fn look(
+    head: &http::response::Parts,
+    mut body: Incoming,
+    wanted: bool,
+    patience: Duration,
+) -> Result<Seen, Failure> {
     let mut gathered = Gathered::default();
     let is_short = body.size_hint().exact().is_some_and(|bytes| bytes <= zuora::ANSWER_LOOK as u64);
     while !body.is_end_stream() && gathered.len() < zuora::ANSWER_LOOK as u64 {
@@ -288,11 +323,35 @@ async fn look(mut body: Incoming, wanted: bool, patience: Duration) -> Result<Se
                     gathered.push(chunk);
                 }
             }
-            Some(Err(cause)) => return Err(Failure::Broke(cause.into())),
+            Some(Err(cause)) => {
+                let executed = executed(head.status, &gathered.into_bytes());
+                return Err(Failure::Broke(cause.into(), executed));
+            }
         }
     }
     let rest = Some(body).filter(|body| !body.is_end_stream());
     Ok(Seen { first: gathered.into_bytes(), rest })
+}
+
+/// What the beginning of an answer whose rest is lost says about the call. Old versions of the API hide failures behind
+/// a 200, so there the body must say it.
+fn executed(status: StatusCode, body: &[u8]) -> Executed {
+    let is_plain = status.is_success() && status != StatusCode::OK;
+    if is_plain || (status == StatusCode::OK && begins_with_success(body)) {
+        Executed::Yes
+    } else {
+        Executed::Maybe
+    }
+}
+
+/// Whether it is JSON whose first word is success, as most answers to writes begin.
+fn begins_with_success(body: &[u8]) -> bool {
+    let mut rest = body;
+    [&b"{"[..], br#""success""#, b":", b"true"].into_iter().all(|word| {
+        let after = rest.trim_ascii_start().strip_prefix(word);
+        rest = after.unwrap_or_default();
+        after.is_some()
+    })
 }
 
 /// Reads the answer, and tells everybody whom it concerns: the pool, the token, the metrics.
@@ -306,24 +365,20 @@ fn judge(
 ) -> Answer {
     let verdict = zuora::judge(head.status, &head.headers, &content.first, SystemTime::now());
     let metrics = route.pool_metrics();
+    metrics.attempt(label(&verdict), took);
     let is_misplaced = claim.observe(&head.headers);
+    claim.tell(Some(!matches!(verdict, Verdict::Ambiguous { .. })));
 
-    let mut ticket = claim.ticket();
+    let mut refused = None;
     match &verdict {
-        Verdict::Relay => metrics.attempt(Label::Relay, took),
-        Verdict::Contended => metrics.attempt(Label::Contended, took),
-        Verdict::InProgress => metrics.attempt(Label::InProgress, took),
-        Verdict::Ambiguous { .. } => metrics.attempt(Label::Ambiguous, took),
-        Verdict::Failed { .. } => metrics.attempt(Label::Failed, took),
         Verdict::Unauthenticated => {
-            metrics.attempt(Label::Unauthenticated, took);
             route.tenant.tokens.rejected(token);
             // Zuora did not begin: while another token is fetched, the permit serves somebody else.
             claim.permit = None;
         }
         Verdict::Refused(refusal) => {
             let until = Instant::now() + refusal.wait;
-            let (kind, refused) = match refusal.kind {
+            let (kind, how) = match refusal.kind {
                 // Another pool is full than the one that gave the permit, which need not shrink for it.
                 RefusalKind::Concurrency if is_misplaced => {
                     (RefusedKind::Concurrency, Refused::Elsewhere { until })
@@ -333,28 +388,37 @@ fn judge(
                 }
                 RefusalKind::Rate => (RefusedKind::Rate, Refused::Rate { until }),
             };
-            metrics.attempt(Label::Refused, took);
             metrics.refused(kind);
             // Zuora did not begin, so the permit goes back at once, and this call to the front of its queue.
-            ticket = claim.refused(refused).unwrap_or(ticket);
+            refused = claim.permit.take().map(|permit| permit.refused(how));
         }
+        Verdict::Relay
+        | Verdict::Contended
+        | Verdict::InProgress
+        | Verdict::Ambiguous { .. }
+        | Verdict::Failed { .. } => {}
     }
     let content = match content.rest {
-        Some(rest) => Content::Begun { first: content.first, rest, claim },
+        Some(rest) => Content::Begun { first: content.first, rest, claim: Box::new(claim) },
         None => Content::Whole(content.first),
     };
-    Answer { head, content, verdict, token, ticket }
+    Answer { head, content, verdict, token, refused }
+}
+
+/// The word for a verdict in metrics and logs.
+fn label(verdict: &Verdict) -> Label {
+    match verdict {
+        Verdict::Relay => Label::Relay,
+        Verdict::Refused(_) => Label::Refused,
+        Verdict::Unauthenticated => Label::Unauthenticated,
+        Verdict::Contended => Label::Contended,
+        Verdict::InProgress => Label::InProgress,
+        Verdict::Ambiguous { .. } => Label::Ambiguous,
+        Verdict::Failed { .. } => Label::Failed,
+    }
 }
 
 impl Claim {
-    fn ticket(&self) -> Ticket {
-        self.permit.as_ref().expect("only a refusal takes it").ticket()
-    }
-
-    fn refused(&mut self, refused: Refused) -> Option<Ticket> {
-        self.permit.take().map(|permit| permit.refused(refused))
-    }
-
     /// Tells the pool what Zuora says about its limit. Returns whether Zuora counted the call against another one than
     /// the permit is of; then the pool is told nothing, and the next call is placed better.
     fn observe(&self, headers: &http::HeaderMap) -> bool {
@@ -383,10 +447,25 @@ impl Claim {
 impl Failure {
     fn label(&self) -> Label {
         match self {
-            Self::Unreachable(_) | Self::NotSent(..) => Label::NotSent,
-            Self::Broke(cause) if upload_error(&**cause).is_some() => Label::Failed,
-            Self::Timeout(_) | Self::Broke(_) => Label::Ambiguous,
+            Self::Unreachable(_) | Self::NotSent(_) => Label::NotSent,
+            _ if self.is_callers() => Label::Failed,
+            Self::Timeout(_) | Self::Broke(..) => Label::Ambiguous,
         }
+    }
+
+    /// Whether it was the caller's body that did not arrive.
+    pub(crate) fn is_callers(&self) -> bool {
+        matches!(self, Self::Broke(cause, _) if upload_error(&**cause).is_some())
+    }
+
+    pub(crate) fn was_sent(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::NotSent(_))
+    }
+
+    /// What it says about Zuora being there; nothing if a connection had lain idle for too long, or the caller failed.
+    fn is_there(&self) -> Option<bool> {
+        let is_silent = matches!(self, Self::NotSent(_)) || self.is_callers();
+        (!is_silent).then_some(false)
     }
 }
 
@@ -394,11 +473,37 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(cause) => write!(f, "cannot connect: {cause}"),
-            Self::NotSent(cause, _) => {
+            Self::NotSent(cause) => {
                 write!(f, "the connection closed before the request left: {cause}")
             }
             Self::Timeout(patience) => write!(f, "no answer in {}s", patience.as_secs()),
-            Self::Broke(cause) => write!(f, "the exchange broke: {cause}"),
+            Self::Broke(cause, _) => write!(f, "the exchange broke: {cause}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, body: &str, expected: Executed) {
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(executed(status, body.as_bytes()), expected, "{status} {body}");
+    }
+
+    #[test]
+    fn an_answer_that_began_with_success_was_executed_though_its_rest_is_lost() {
+        check(200, r#"{"success":true,"id":"2c92"#, Executed::Yes);
+        check(200, "{ \"success\" : true", Executed::Yes);
+        check(201, "", Executed::Yes);
+    }
+
+    #[test]
+    fn the_beginning_of_any_other_answer_leaves_it_open() {
+        check(200, "", Executed::Maybe);
+        check(200, r#"{"success":fa"#, Executed::Maybe);
+        check(200, r#"{"id":"x","success":true"#, Executed::Maybe);
+        check(500, r#"{"success":true"#, Executed::Maybe);
     }
 }

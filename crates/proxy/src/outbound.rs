@@ -11,12 +11,16 @@ use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Duration, timeout};
+use zuora::Operation;
 
 use crate::body::{Flow, Upload, UploadContent};
 use crate::error::Error;
+use crate::headers;
+use crate::key::Key;
 use crate::progress::Progress;
 use crate::received::Received;
 use crate::request::{BadRequest, LONGEST_BODY};
+use crate::retry::Sort;
 
 /// How long a caller may stay silent within its body.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +31,7 @@ pub(crate) struct Outbound {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    pub(crate) key: Key,
     payload: Payload,
 }
 
@@ -59,7 +64,7 @@ impl Outbound {
         if is_empty && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Self { method: head.method, uri, headers, payload }
+        Self { method: head.method, uri, headers, key: Key::None, payload }
     }
 
     /// Whether another attempt could be made: its body is kept, or has not begun to flow.
@@ -67,9 +72,30 @@ impl Outbound {
         !matches!(self.payload, Payload::Once(None))
     }
 
+    /// What kind of call it is, as far as executing it twice is concerned.
+    pub(crate) fn sort(&self, operation: Option<&Operation>) -> Sort {
+        self.key.sort(&self.method, operation)
+    }
+
     /// A write may change something at Zuora, so it is never cut off once it was sent.
     pub(crate) fn is_write(&self) -> bool {
         !self.method.is_safe()
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// As much of the body as is kept.
+    pub(crate) fn kept(&self) -> &[u8] {
+        match &self.payload {
+            Payload::Kept { bytes, .. } => bytes,
+            Payload::Once(_) => &[],
+        }
     }
 
     /// The next attempt. A body that flows goes with the first one.
@@ -91,6 +117,9 @@ impl Outbound {
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        if let Key::Ours(key) = &self.key {
+            request.headers_mut().insert(headers::IDEMPOTENCY_KEY, key.clone());
+        }
         request
     }
 }

@@ -6,23 +6,26 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use admission::{Ask, Deadline, Permit, Place, Ticket};
+use admission::{Ask, Deadline, Lane, Permit, Place, Shed};
 use credentials::Token;
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use telemetry::{AppMetrics, Metrics, Verdict as Label};
+use telemetry::{AppMetrics, Metrics};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use zuora::{Target, TrackId, Verdict};
+use zuora::{Target, TrackId};
 
 use crate::body::Body;
 use crate::call::{Call, Phase};
 use crate::error::{Error, upload_error};
 use crate::headers;
+use crate::judge::{Next, judge, moment};
+use crate::key::Key;
+use crate::lanes::CallLanes;
 use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, LONGEST_WORK, Leg};
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound, Payload};
@@ -40,19 +43,13 @@ pub struct Proxy {
     pub(crate) table: Current,
     pub(crate) metrics: Arc<Metrics>,
     stranger: AppMetrics,
-    /// Makes numbers of those whom apps call for. Keyed, so that nobody can choose whose turn it shares.
-    users: RandomState,
+    /// Makes numbers of those whom apps call for, and of what calls are about. Keyed, so that nobody can choose with
+    /// whom it shares a turn or a lane.
+    numbers: RandomState,
     /// Legs and bodies that outlive their callers.
     tasks: TaskTracker,
     /// Cancelled when calls that still wait must be sent away.
     closing: CancellationToken,
-}
-
-/// What happens to a call after an attempt.
-enum Next {
-    Relay(Box<Answer>),
-    /// Back to the queue with this ticket, and not before this moment if the ticket does not know it.
-    Requeue(Ticket),
 }
 
 impl Proxy {
@@ -64,7 +61,7 @@ impl Proxy {
             table: Current::new(table),
             metrics,
             stranger,
-            users: RandomState::new(),
+            numbers: RandomState::new(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
@@ -102,7 +99,10 @@ impl Proxy {
                 call.answer(&mut response, None);
                 (response, false)
             }
-            Err(error) => (self.refuse(&error, &mut call), error.ends_connection() || is_unread),
+            Err(error) => {
+                let error = call.last_word(error);
+                (self.refuse(&error, &mut call), error.ends_connection() || is_unread)
+            }
         };
         if ends_connection && version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -125,13 +125,17 @@ impl Proxy {
         call.track_id = Some(track_id(&app, request.headers())?);
         authorize(&app, &request)?;
         let (mut route, mut ask) = self.classify(app, &mut request, call)?;
-        let mut outbound = prepare(&route, request, call.track_id()).await?;
+        let mut outbound = prepare(&route, request, call).await?;
+
+        let mut lanes = self.lanes_of(&route, &outbound, call);
 
         loop {
+            let lane = self.enter(&mut lanes, &ask, call).await?;
             let permit = self.admit(&mut route, &mut ask, call).await?;
             let (permit, token) = authenticate(&route, &ask, permit, call).await?;
-            let answer = self.send(&route, &mut outbound, permit, token, call).await;
-            match judge(&route, answer, &outbound, &ask, call).await? {
+            let ticket = permit.ticket();
+            let answer = self.send(&route, &mut outbound, (permit, lane), token, call).await;
+            match judge(&route, answer, ticket, &mut outbound, &ask, call).await? {
                 Next::Relay(answer) => {
                     if call.has_waited() {
                         // Then others wait as well. Whoever has the permit now is sent before this answer is passed on:
@@ -178,11 +182,37 @@ impl Proxy {
             None => Deadline::Permit(call.started + app.queue_timeout),
         };
         let user = app.fairness_key.as_ref().and_then(|key| request.headers_mut().remove(key));
-        let user = user.map(|user| self.users.hash_one(user.as_bytes()));
+        let user = user.map(|user| self.numbers.hash_one(user.as_bytes()));
         let may_probe = request.method().is_safe();
         let place = Place::Back;
         let ask = Ask { pool: route.pool, app: app.id, user, deadline, place, may_probe };
         Ok((route, ask))
+    }
+
+    /// The lanes that the call must have to itself, by what it names.
+    fn lanes_of(&self, route: &Route, outbound: &Outbound, call: &Call) -> Option<CallLanes> {
+        let lanes = route.tenant.lanes.as_ref()?;
+        CallLanes::of(lanes, outbound, call.operation, |subject| {
+            self.numbers.hash_one((route.entity(), subject))
+        })
+    }
+
+    /// Waits until no other call is at Zuora that names the same account, subscription or order. Before the permit: a
+    /// call that waits for another must not keep one.
+    async fn enter(
+        &self,
+        lanes: &mut Option<CallLanes>,
+        ask: &Ask,
+        call: &mut Call,
+    ) -> Result<Option<Box<Lane>>, Error> {
+        let Some(lanes) = lanes else { return Ok(None) };
+        call.enter(Phase::Queue);
+        let lane = self.unless_closing(lanes.enter(ask)).await?;
+        if lane.waited() {
+            call.waited("lane");
+        }
+        call.leave();
+        Ok(Some(Box::new(lane)))
     }
 
     /// Waits for the call's turn, in the pool that it counts against when its turn has come: meanwhile an answer may have
@@ -200,7 +230,7 @@ impl Proxy {
                 ask.pool = route.pool;
                 call.route = Some(Arc::clone(route));
             }
-            let permit = self.turn(route, *ask).await?;
+            let permit = self.unless_closing(route.tenant.admission.admit(*ask)).await?;
             if let Some(reason) = permit.reason() {
                 call.waited(reason.as_str());
             }
@@ -217,13 +247,17 @@ impl Proxy {
         Ok(permit)
     }
 
-    async fn turn(&self, route: &Route, ask: Ask) -> Result<Permit, Error> {
+    /// What `turn` comes to, unless calls that wait are sent away.
+    async fn unless_closing<T>(
+        &self,
+        turn: impl Future<Output = Result<T, Shed>>,
+    ) -> Result<T, Error> {
         if self.closing.is_cancelled() {
             return Err(Error::Draining);
         }
         tokio::select! {
             biased;
-            admitted = route.tenant.admission.admit(ask) => admitted.map_err(Error::from),
+            turn = turn => turn.map_err(Error::from),
             () = self.closing.cancelled() => Err(Error::Draining),
         }
     }
@@ -233,18 +267,19 @@ impl Proxy {
         &self,
         route: &Arc<Route>,
         outbound: &mut Outbound,
-        permit: Permit,
+        (permit, lane): (Permit, Option<Box<Lane>>),
         token: Token,
         call: &mut Call,
     ) -> Result<Box<Answer>, Failure> {
         call.attempts += 1;
-        if let Some(label) = call.repeats.take() {
-            route.tenant.metrics.retried(label);
+        match call.repeats.take() {
+            Some(label) => route.tenant.metrics.retried(label),
+            None => route.tenant.retry.budgets.deposit(route.pool),
         }
         let progress = Arc::new(Progress::begin());
         let attempt = Attempt {
             request: outbound.attempt(token.authorization, Arc::clone(&progress)),
-            claim: Claim::new(permit, self.metrics.leg(), Arc::clone(route)),
+            claim: Claim::new(permit, lane, self.metrics.leg(), Arc::clone(route)),
             token: token.generation,
             route: Arc::clone(route),
             progress: Arc::clone(&progress),
@@ -301,7 +336,7 @@ fn authorize(app: &App, request: &Request<Received>) -> Result<(), Error> {
 async fn prepare(
     route: &Route,
     request: Request<Received>,
-    track_id: &TrackId,
+    call: &mut Call,
 ) -> Result<Outbound, Error> {
     let (mut head, body) = request.into_parts();
     let forwards = headers::max_forwards(&head.method, &head.headers);
@@ -309,7 +344,7 @@ async fn prepare(
     if let Some(forwards) = forwards {
         head.headers.insert(header::MAX_FORWARDS, forwards.saturating_sub(1).into());
     }
-    head.headers.insert(headers::TRACK_ID, track_id.to_header_value());
+    head.headers.insert(headers::TRACK_ID, call.track_id().to_header_value());
     head.headers.insert(header::HOST, route.tenant.upstream.host());
 
     let target = head.uri.path_and_query().expect("an accepted target has a path").clone();
@@ -326,7 +361,11 @@ async fn prepare(
         true => Payload::empty(),
         false => Box::pin(keeper.receive(body)).await?,
     };
-    Ok(Outbound::new(head, uri, payload))
+    let mut outbound = Outbound::new(head, uri, payload);
+    let may_mint = tenant.retry.mint_idempotency_keys && outbound.replayable();
+    outbound.key = Key::of(call.operation, outbound.headers(), may_mint);
+    call.our_key = outbound.key.ours();
+    Ok(outbound)
 }
 
 /// The tenant's current token, taken after admission: one that was valid when the call began to wait may not be now.
@@ -351,81 +390,13 @@ async fn authenticate(
     }
 }
 
-/// What becomes of the call. The leg has already told pool and token what the answer means for them.
-async fn judge(
-    route: &Route,
-    answer: Result<Box<Answer>, Failure>,
-    outbound: &Outbound,
-    ask: &Ask,
-    call: &mut Call,
-) -> Result<Next, Error> {
-    let obstacle = if !outbound.replayable() {
-        Some("not-replayable")
-    } else if call.attempts >= route.tenant.attempts {
-        Some("attempts")
-    } else {
-        None
-    };
-    let may_repeat = obstacle.is_none();
-    let (label, ticket) = match answer {
-        Ok(answer) => match answer.verdict {
-            Verdict::Relay
-            | Verdict::Contended
-            | Verdict::InProgress
-            | Verdict::Ambiguous { .. }
-            | Verdict::Failed { .. } => return Ok(Next::Relay(answer)),
-            // The moment that Zuora named is in the ticket: the pool waits for it, or says at once that it is too late.
-            Verdict::Refused(_) if may_repeat => (Label::Refused, answer.ticket),
-            Verdict::Unauthenticated
-                if may_repeat && has_fresh_token(route, &answer, ask, call).await =>
-            {
-                (Label::Unauthenticated, answer.ticket)
-            }
-            Verdict::Refused(_) | Verdict::Unauthenticated => {
-                route.tenant.metrics.retry_abandoned(obstacle.unwrap_or("no-other-token"));
-                return Ok(Next::Relay(answer));
-            }
-        },
-        Err(Failure::NotSent(_, ticket)) if may_repeat => (Label::NotSent, ticket),
-        Err(failure) => {
-            let why = match failure {
-                Failure::Unreachable(_) => "unreachable",
-                Failure::NotSent(..) => obstacle.unwrap_or("not-sent"),
-                Failure::Broke(ref cause) if upload_error(&**cause).is_some() => "caller-broke",
-                Failure::Timeout(_) | Failure::Broke(_) => "ambiguous",
-            };
-            route.tenant.metrics.retry_abandoned(why);
-            return Err(failure.into());
-        }
-    };
-    call.repeats = Some(label);
-    Ok(Next::Requeue(ticket))
-}
-
-/// Whether there is another token than the one that Zuora did not take. A second refusal is the caller's to see.
-async fn has_fresh_token(route: &Route, answer: &Answer, ask: &Ask, call: &mut Call) -> bool {
-    if std::mem::replace(&mut call.reauthenticated, true) {
-        return false;
-    }
-    call.enter(Phase::Token);
-    let token = route.tenant.tokens.current(moment(ask.deadline)).await;
-    call.leave();
-    token.is_ok_and(|token| token.generation != answer.token)
-}
-
-fn moment(deadline: Deadline) -> Instant {
-    match deadline {
-        Deadline::Permit(at) | Deadline::Answer(at) => at,
-    }
-}
-
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Unreachable(cause) | Failure::NotSent(cause, _) => Self::Unreachable(cause),
+            Failure::Unreachable(cause) | Failure::NotSent(cause) => Self::Unreachable(cause),
             Failure::Timeout(patience) => Self::Timeout(patience),
-            Failure::Broke(cause) => {
-                upload_error(&*cause).map(Self::from).unwrap_or(Self::Broke(cause))
+            Failure::Broke(cause, executed) => {
+                upload_error(&*cause).map(Self::from).unwrap_or(Self::Broke(cause, executed))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use admission::{Admission, AppId, PoolId};
+use admission::{Admission, AppId, Lanes, PoolId};
 use credentials::Tokens;
 use http::{HeaderMap, HeaderName};
 use telemetry::{AppMetrics, Metrics, PoolMetrics, TenantMetrics};
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::headers;
 use crate::learnt::{Learnt, LearntPool};
 use crate::request::{BadRequest, single};
+use crate::retry::RetryPolicy;
 use crate::upstream::Upstream;
 
 /// A program that calls us.
@@ -51,8 +52,11 @@ pub struct Tenant {
     pub entities: Vec<Entity>,
     /// What happens to the track ids of apps.
     pub track_ids: TrackIdPolicy,
-    /// How often a call is tried.
-    pub attempts: u32,
+    /// When a call is tried again.
+    pub retry: RetryPolicy,
+    /// What keeps calls about the same thing one after another, if they are to be. It outlives configurations, as the
+    /// calls in it do.
+    pub lanes: Option<Arc<Lanes>>,
     /// The longest request body that is kept for another attempt, in bytes.
     pub replay_buffer: u64,
     /// How long a connection may take to stand.
@@ -144,6 +148,11 @@ impl Route {
         });
         let pool = moved.as_ref().map_or(pools.pools[index(operation)], |moved| moved.to.id);
         Self { app, tenant, operation, entity, pool, moved }
+    }
+
+    /// The place of its entity among the tenant's.
+    pub(crate) fn entity(&self) -> usize {
+        self.entity
     }
 
     /// Whether this is still the pool that the operation counts against, as far as answers have told.

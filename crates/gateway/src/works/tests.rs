@@ -50,7 +50,7 @@ fn tenant(works: &Works, name: &str) -> Arc<Tenant> {
 }
 
 fn lanes(works: &Works) -> Option<Arc<Lanes>> {
-    works.tenants.lock().unwrap().configured["one"].lanes.clone()
+    works.tenants.lock().unwrap().configured["one"].tenant.lanes.clone()
 }
 
 async fn token(tenant: &Tenant) -> String {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use admission::{
-    Admission, AppSettings, OnRefusal, PoolSettings, PoolSnapshot, QueueBounds, RateLimits,
+    Admission, AppSettings, Lanes, OnRefusal, PoolSettings, PoolSnapshot, QueueBounds, RateLimits,
     Settings, Start,
 };
 use bytes::Bytes;
@@ -27,8 +27,8 @@ use tokio::time::{Duration, Instant, sleep};
 use zuora::Policy;
 
 use crate::{
-    App, Connector, Entity, POOLS, Proxy, Stream, Table, Tenant, TrackIdPolicy, Upstream,
-    ValidTrackId,
+    App, Budgets, Connector, Entity, POOLS, Proxy, RetryPolicy, Stream, Table, Tenant,
+    TrackIdPolicy, Upstream, ValidTrackId,
 };
 
 const SECRET: &str = "the secret of the app";
@@ -44,6 +44,7 @@ pub(super) struct Reply {
     body: String,
     after: Duration,
     chunked: bool,
+    cut: bool,
 }
 
 impl Reply {
@@ -54,6 +55,7 @@ impl Reply {
             body: body.to_owned(),
             after: Duration::ZERO,
             chunked: false,
+            cut: false,
         }
     }
 
@@ -75,6 +77,11 @@ impl Reply {
 
     pub(super) fn after(self, after: Duration) -> Self {
         Self { after, ..self }
+    }
+
+    /// No answer at all: the connection closes.
+    pub(super) fn cut() -> Self {
+        Self { cut: true, ..Self::ok() }
     }
 
     pub(super) fn in_chunks(self) -> Self {
@@ -111,6 +118,7 @@ pub(super) fn refusal(seconds: u32) -> Reply {
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) at: Instant,
+    pub(super) path: String,
     headers: HeaderMap,
     pub(super) body: String,
 }
@@ -133,21 +141,37 @@ impl Asked {
 struct Script {
     replies: Mutex<VecDeque<Reply>>,
     asked: Mutex<Vec<Asked>>,
+    /// How many connections are refused first.
+    refused: AtomicU32,
 }
 
 impl Script {
-    async fn answer(&self, request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+    fn refuses_connections(&self) -> bool {
+        let less = |left: u32| left.checked_sub(1);
+        self.refused.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// The next answer; an error closes the connection.
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<BoxBody<Bytes, Infallible>>, ConnectionClosed> {
         let (head, body) = request.into_parts();
         let at = Instant::now();
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
-        self.asked.lock().unwrap().push(Asked { at, headers: head.headers, body });
+        let path = head.uri.path().to_owned();
+        self.asked.lock().unwrap().push(Asked { at, path, headers: head.headers, body });
         let reply =
             self.replies.lock().unwrap().pop_front().expect("the script foresaw this request");
         sleep(reply.after).await;
-        reply.into_response()
+        if reply.cut { Err(ConnectionClosed) } else { Ok(reply.into_response()) }
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("the script said so")]
+struct ConnectionClosed;
 
 /// Issues `token-1`, `token-2`, and so on; or nothing at all.
 #[derive(Debug, Default)]
@@ -182,19 +206,20 @@ impl Scene {
     /// A Zuora that answers like this, one reply for each request.
     pub(super) fn of<const N: usize>(replies: [Reply; N]) -> Self {
         Self::build(
-            Arc::new(Script { replies: Mutex::new(replies.into()), asked: Mutex::default() }),
+            Arc::new(Script { replies: Mutex::new(replies.into()), ..Script::default() }),
             40,
             Issuer::default(),
+            false,
         )
     }
 
     pub(super) fn with_limit(self, limit: u32) -> Self {
-        Self::build(self.script, limit, Issuer::default())
+        Self::build(self.script, limit, Issuer::default(), false)
     }
 
     /// Nobody is ever given a token.
     pub(super) fn without_tokens(self) -> Self {
-        Self::build(self.script, 40, Issuer { is_silent: true, ..Issuer::default() })
+        Self::build(self.script, 40, Issuer { is_silent: true, ..Issuer::default() }, false)
     }
 
     /// Lets the token grow so old that Zuora might really have lost it.
@@ -203,7 +228,7 @@ impl Scene {
         self
     }
 
-    fn build(script: Arc<Script>, limit: u32, issuer: Issuer) -> Self {
+    fn build(script: Arc<Script>, limit: u32, issuer: Issuer, lanes: bool) -> Self {
         let metrics =
             Metrics::new(&Inventory { tenants: vec!["t".into()], apps: vec!["app".into()] });
         let limit = NonZeroU32::new(limit).unwrap();
@@ -236,7 +261,13 @@ impl Scene {
             tokens: Tokens::start("t", issuer, &metrics),
             entities: vec![Entity { id: None, pools, learnt: Arc::default() }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
-            attempts: 5,
+            retry: RetryPolicy {
+                attempts: NonZeroU32::new(5).unwrap(),
+                mint_idempotency_keys: true,
+                repeats_contended: true,
+                budgets: Budgets::new(0.2),
+            },
+            lanes: lanes.then(|| Lanes::new(100)),
             replay_buffer: 1024 * 1024,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(125),
@@ -266,6 +297,17 @@ impl Scene {
         Self { script, proxy, admission, metrics }
     }
 
+    /// Refuses so many connections before it takes one.
+    pub(super) fn refusing_connections(self, number: u32) -> Self {
+        self.script.refused.store(number, Ordering::Relaxed);
+        self
+    }
+
+    /// Sends calls about the same account one after another.
+    pub(super) fn with_lanes(self) -> Self {
+        Self::build(self.script, 40, Issuer::default(), true)
+    }
+
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.open("GET", path, "").await.whole().await
     }
@@ -273,6 +315,15 @@ impl Scene {
     /// Asks with these fields besides the usual ones.
     pub(super) async fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.send("GET", path, fields, Full::default().boxed()).await.whole().await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: &str) -> Answer {
+        self.open("PUT", path, body).await.whole().await
+    }
+
+    /// Posts with these fields besides the usual ones.
+    pub(super) async fn post_with(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send("POST", path, fields, Full::new(Bytes::from("{}")).boxed()).await.whole().await
     }
 
     pub(super) async fn post(&self, path: &str, body: &str) -> Answer {
@@ -378,10 +429,13 @@ fn through(script: Arc<Script>) -> Connector {
     Connector::through(move |_| {
         let script = Arc::clone(&script);
         Box::pin(async move {
+            if script.refuses_connections() {
+                return Err(std::io::ErrorKind::ConnectionRefused.into());
+            }
             let (ours, theirs) = tokio::io::duplex(PIPE);
             let service = service_fn(move |request| {
                 let script = Arc::clone(&script);
-                async move { Ok::<_, Infallible>(script.answer(request).await) }
+                async move { script.answer(request).await }
             });
             let serving = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(theirs), service);

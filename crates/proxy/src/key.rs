@@ -1,0 +1,137 @@
+//! The `Idempotency-Key` of a call: whose it is, and what it allows.
+//!
+//! Zuora keeps the outcome of a `POST` or `PATCH` under its key for 24 hours and tells it to whoever comes with the same
+//! key again (Zuora: idempotent requests guide). Where an operation takes one and the app sent none, the gateway makes
+//! one for each call, so that an attempt whose end is not known can be repeated. Never for `PUT`, which Zuora answers
+//! with 400, nor for `GET` and `DELETE`.
+
+use http::{HeaderMap, HeaderValue, Method};
+use uuid::Uuid;
+use zuora::{IdempotencyKeys, Operation};
+
+use crate::headers;
+use crate::retry::Sort;
+
+/// The key of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// There is none.
+    None,
+    /// The app's own, which is passed on as it came.
+    Apps,
+    /// One of ours.
+    Ours(HeaderValue),
+}
+
+impl Key {
+    /// A key that nobody has used before.
+    pub(crate) fn mint() -> Self {
+        let mut buffer = Uuid::encode_buffer();
+        let text = Uuid::new_v4().simple().encode_lower(&mut buffer);
+        Self::Ours(HeaderValue::from_str(text).expect("hexadecimal digits are a header value"))
+    }
+
+    /// The key for a call of `operation` with these fields; one of ours only if `may_mint`.
+    pub(crate) fn of(operation: Option<&Operation>, fields: &HeaderMap, may_mint: bool) -> Self {
+        if fields.contains_key(headers::IDEMPOTENCY_KEY) {
+            Self::Apps
+        } else if may_mint && operation.is_some_and(honours_keys) {
+            Self::mint()
+        } else {
+            Self::None
+        }
+    }
+
+    /// The key, if it is one of ours.
+    pub(crate) fn ours(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Ours(key) => Some(key.clone()),
+            Self::None | Self::Apps => None,
+        }
+    }
+
+    /// What kind of call it makes, as far as repeating it is concerned.
+    pub(crate) fn sort(&self, method: &Method, operation: Option<&Operation>) -> Sort {
+        if method.is_safe() || operation.is_some_and(only_reads) {
+            return Sort::Read;
+        }
+        match self {
+            Self::Ours(_) => Sort::OurKey,
+            Self::Apps if operation.is_some_and(honours_keys) => Sort::AppKey,
+            Self::Apps | Self::None => Sort::NoKey,
+        }
+    }
+}
+
+/// Whether Zuora tells a repeated call of `operation` from a second one.
+fn honours_keys(operation: &Operation) -> bool {
+    let takes_keys = matches!(operation.method, Method::POST | Method::PATCH);
+    takes_keys && operation.idempotency_keys == IdempotencyKeys::Accepted && !only_reads(operation)
+}
+
+/// Queries are sent as `POST`, and change nothing.
+fn only_reads(operation: &Operation) -> bool {
+    matches!(operation.id, "Action_POSTquery" | "Action_POSTqueryMore")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operation(method: &Method, path: &str) -> Option<&'static Operation> {
+        Some(zuora::classify(method, path).expect("the table has it"))
+    }
+
+    fn fields(key: Option<&str>) -> HeaderMap {
+        key.map(|key| (headers::IDEMPOTENCY_KEY, key.parse().unwrap())).into_iter().collect()
+    }
+
+    #[track_caller]
+    fn check(method: &Method, path: &str, given: Option<&str>, sort: Sort) {
+        let operation = operation(method, path);
+        let key = Key::of(operation, &fields(given), true);
+        assert_eq!(key.sort(method, operation), sort);
+        assert_eq!(matches!(key, Key::Ours(_)), sort == Sort::OurKey);
+    }
+
+    #[test]
+    fn a_key_is_minted_where_zuora_takes_one_and_the_app_sent_none() {
+        check(&Method::POST, "/v1/orders", None, Sort::OurKey);
+        check(&Method::POST, "/v1/orders", Some("app-1"), Sort::AppKey);
+        check(&Method::PUT, "/v1/subscriptions/A-S1/cancel", None, Sort::NoKey);
+        check(&Method::DELETE, "/v1/accounts/A1", None, Sort::NoKey);
+        check(&Method::GET, "/v1/accounts/A1", None, Sort::Read);
+    }
+
+    #[test]
+    fn a_key_of_the_app_where_zuora_ignores_it_is_as_good_as_none() {
+        check(&Method::PUT, "/v1/subscriptions/A-S1/cancel", Some("app-1"), Sort::NoKey);
+        check(&Method::GET, "/v1/accounts/A1", Some("app-1"), Sort::Read);
+    }
+
+    #[test]
+    fn no_key_is_minted_for_put_get_or_delete_whatever_the_table_says() {
+        for operation in zuora::operations() {
+            let key = Key::of(Some(operation), &HeaderMap::new(), true);
+            let takes = matches!(operation.method, Method::POST | Method::PATCH);
+            assert!(takes || key == Key::None, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn queries_are_reads_and_need_no_key() {
+        check(&Method::POST, "/v1/action/query", None, Sort::Read);
+        check(&Method::POST, "/v1/action/queryMore", Some("app-1"), Sort::Read);
+    }
+
+    #[test]
+    fn an_unknown_operation_gets_no_key() {
+        assert_eq!(Key::of(None, &HeaderMap::new(), true), Key::None);
+        assert_eq!(Key::Apps.sort(&Method::POST, None), Sort::NoKey);
+    }
+
+    #[test]
+    fn no_key_is_minted_twice() {
+        assert_ne!(Key::mint(), Key::mint());
+    }
+}

@@ -1,0 +1,203 @@
+//! Whether a call is tried again.
+//!
+//! One table decides, and it is a pure function ([`decide`]): what the attempt came to, against what kind of call it
+//! was. Everything else here may only say "not now" or "no more".
+//!
+//! | attempt | read | write with a key of ours | with the app's key | POST, PATCH without | PUT, DELETE |
+//! |---|---|---|---|---|---|
+//! | refused, unauthenticated | as it was | with a new key | as it was | as it was | as it was |
+//! | not sent | as it was | as it was | as it was | as it was | as it was |
+//! | contended | as it was | with a new key | no | as it was, if policy allows | as it was, if policy allows |
+//! | in progress | no | as it was | as it was | no | no |
+//! | ambiguous | as it was | as it was | as it was | no | no |
+//! | failed, but perhaps not twice | as it was | no | no | no | no |
+//!
+//! Zuora keeps the outcome of a key for a day, failures included. So what was certainly not done is repeated with a new
+//! key, and what may have been done with the same one: Zuora then tells the outcome instead of doing it twice. Once an
+//! attempt was ambiguous, its key stays until Zuora has told its outcome: a refusal in between says nothing about the
+//! attempt before it.
+
+mod backoff;
+mod budget;
+
+#[cfg(test)]
+mod tests;
+
+use std::num::NonZeroU32;
+
+pub use budget::Budgets;
+use telemetry::Verdict as Label;
+
+pub(crate) use backoff::backoff;
+
+/// How often a read is repeated that failed for a reason that may have passed in a moment.
+const TEMPORARY_REPEATS: u32 = 2;
+
+/// What holds for the calls of a tenant.
+#[derive(Debug)]
+pub struct RetryPolicy {
+    /// Attempts per call, the first included.
+    pub attempts: NonZeroU32,
+    /// Whether writes get an `Idempotency-Key` of ours where Zuora takes one and the app sent none.
+    pub mint_idempotency_keys: bool,
+    /// Whether writes without a key of ours are repeated that Zuora rolled back for lock contention.
+    pub repeats_contended: bool,
+    /// How many repetitions there may be in all.
+    pub budgets: Budgets,
+}
+
+/// What an attempt came to, where another one might come to something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A limit stood in the way. Nothing was executed.
+    Refused,
+    /// Zuora did not accept the token. Nothing was executed.
+    Unauthenticated,
+    /// No byte of it left us.
+    NotSent,
+    /// Another write held the lock. What had been done was rolled back.
+    Contended,
+    /// The first request with this key is still being worked on.
+    InProgress,
+    /// Cut off, timed out, or answered by the edge: Zuora may have executed it.
+    Ambiguous,
+    /// Failed, for a reason that may have passed in a moment.
+    Temporary,
+}
+
+/// What kind of call it is, as far as executing it twice is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    /// It changes nothing.
+    Read,
+    /// A write with an `Idempotency-Key` of ours that Zuora honours.
+    OurKey,
+    /// A write with an `Idempotency-Key` of the app's that Zuora honours. It is the app's, so it never changes.
+    AppKey,
+    /// A write that Zuora cannot tell from a second one like it.
+    NoKey,
+}
+
+/// What is known of a call when one of its attempts has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tried {
+    pub(crate) sort: Sort,
+    /// An attempt with the current key may have been executed, and its outcome is not known.
+    pub(crate) in_doubt: bool,
+    pub(crate) is_replayable: bool,
+    /// Attempts made, other than those that only asked how the one before had ended.
+    pub(crate) attempts: u32,
+}
+
+/// How a call is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// The same request, with the same key if there is one.
+    AsItWas,
+    /// With a new key: under the old one Zuora would repeat its answer.
+    WithNewKey,
+}
+
+/// Why a call is not tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Zuora may have executed it, and could not tell a second one from the first.
+    Ambiguous,
+    /// The answer is kept under the app's own key, and only the app can choose another.
+    OwnKey,
+    /// The configuration says so.
+    Policy,
+    /// A write that failed is the app's to correct.
+    Failed,
+    /// Its body was too long to keep.
+    NotReplayable,
+    /// As often as it may be.
+    Attempts,
+    /// Repetitions are as large a share of all calls as they may be.
+    Budget,
+    /// The time for another attempt lies behind the deadline.
+    Deadline,
+    /// Zuora did not accept a fresh token either.
+    NoOtherToken,
+    /// Its body broke off on the way from the caller.
+    CallerBroke,
+}
+
+impl Why {
+    /// The word for metrics and logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "ambiguous",
+            Self::OwnKey => "own-key",
+            Self::Policy => "policy",
+            Self::Failed => "failed",
+            Self::NotReplayable => "not-replayable",
+            Self::Attempts => "attempts",
+            Self::Budget => "budget",
+            Self::Deadline => "deadline",
+            Self::NoOtherToken => "no-other-token",
+            Self::CallerBroke => "caller-broke",
+        }
+    }
+}
+
+impl End {
+    /// The word for it in metrics.
+    pub(crate) fn label(self) -> Label {
+        match self {
+            Self::Refused => Label::Refused,
+            Self::Unauthenticated => Label::Unauthenticated,
+            Self::NotSent => Label::NotSent,
+            Self::Contended => Label::Contended,
+            Self::InProgress => Label::InProgress,
+            Self::Ambiguous => Label::Ambiguous,
+            Self::Temporary => Label::Failed,
+        }
+    }
+
+    /// Whether it says what became of everything that was sent with the current key.
+    pub(crate) fn ends_doubt(self) -> bool {
+        matches!(self, Self::Contended | Self::Temporary)
+    }
+
+    /// Whether Zuora may have executed what was sent with the current key.
+    pub(crate) fn begins_doubt(self) -> bool {
+        matches!(self, Self::Ambiguous | Self::InProgress)
+    }
+
+    /// Whether repeating it draws on the budget. A refusal names its own moment and the pool gives way meanwhile; a new
+    /// token is tried once.
+    pub(crate) fn draws_on_budget(self) -> bool {
+        !matches!(self, Self::Refused | Self::Unauthenticated)
+    }
+}
+
+/// Whether the call may be tried again, and how.
+pub(crate) fn decide(end: End, tried: &Tried, policy: &RetryPolicy) -> Result<Again, Why> {
+    use End::{Ambiguous, Contended, InProgress, NotSent, Refused, Temporary, Unauthenticated};
+    use Sort::{AppKey, NoKey, OurKey, Read};
+    let again = match (end, tried.sort) {
+        (Refused | Unauthenticated, OurKey) if !tried.in_doubt => Again::WithNewKey,
+        (Refused | Unauthenticated | NotSent, _) => Again::AsItWas,
+        (Contended, OurKey) => Again::WithNewKey,
+        (Contended, AppKey) => return Err(Why::OwnKey),
+        (Contended, NoKey) if !policy.repeats_contended => return Err(Why::Policy),
+        (Contended, Read | NoKey) => Again::AsItWas,
+        (InProgress, OurKey | AppKey) => Again::AsItWas,
+        (Ambiguous, Read | OurKey | AppKey) => Again::AsItWas,
+        (Ambiguous, NoKey) => return Err(Why::Ambiguous),
+        (Temporary, Read) => Again::AsItWas,
+        (InProgress | Temporary, _) => return Err(Why::Failed),
+    };
+    let most = policy.attempts.get().min(match end {
+        Temporary => TEMPORARY_REPEATS + 1,
+        _ => u32::MAX,
+    });
+    if !tried.is_replayable {
+        Err(Why::NotReplayable)
+    } else if tried.attempts >= most && end != InProgress {
+        Err(Why::Attempts)
+    } else {
+        Ok(again)
+    }
+}

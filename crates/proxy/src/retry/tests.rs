@@ -1,0 +1,140 @@
+//! The table, line by line, against one written down by hand.
+
+use super::*;
+
+const SORTS: [Sort; 4] = [Sort::Read, Sort::OurKey, Sort::AppKey, Sort::NoKey];
+
+fn policy(attempts: u32, repeats_contended: bool) -> RetryPolicy {
+    RetryPolicy {
+        attempts: NonZeroU32::new(attempts).unwrap(),
+        mint_idempotency_keys: true,
+        repeats_contended,
+        budgets: Budgets::new(0.2),
+    }
+}
+
+fn first(sort: Sort) -> Tried {
+    Tried { sort, in_doubt: false, is_replayable: true, attempts: 1 }
+}
+
+/// What is decided after the first attempt of each kind of call, in the order of [`SORTS`]: `=` as it was, `+` with a
+/// new key, else why not.
+#[track_caller]
+fn check(end: End, expected: [&str; 4]) {
+    let decided = SORTS.map(|sort| word(decide(end, &first(sort), &policy(5, true))));
+    assert_eq!(decided, expected);
+}
+
+fn word(decision: Result<Again, Why>) -> &'static str {
+    match decision {
+        Ok(Again::AsItWas) => "=",
+        Ok(Again::WithNewKey) => "+",
+        Err(why) => why.as_str(),
+    }
+}
+
+#[test]
+fn what_was_not_begun_is_always_repeated() {
+    check(End::Refused, ["=", "+", "=", "="]);
+    check(End::Unauthenticated, ["=", "+", "=", "="]);
+    check(End::NotSent, ["=", "=", "=", "="]);
+}
+
+#[test]
+fn what_was_rolled_back_is_repeated_unless_the_app_has_a_key_of_its_own() {
+    check(End::Contended, ["=", "+", "own-key", "="]);
+}
+
+#[test]
+fn what_may_have_been_done_is_repeated_only_where_zuora_can_tell() {
+    check(End::Ambiguous, ["=", "=", "=", "ambiguous"]);
+}
+
+#[test]
+fn what_is_in_progress_is_asked_for_again_under_its_key() {
+    check(End::InProgress, ["failed", "=", "=", "failed"]);
+}
+
+#[test]
+fn what_failed_is_repeated_if_it_was_a_read() {
+    check(End::Temporary, ["=", "failed", "failed", "failed"]);
+}
+
+#[test]
+fn a_key_in_doubt_is_not_exchanged_before_its_outcome_is_known() {
+    let doubtful = Tried { in_doubt: true, ..first(Sort::OurKey) };
+    for end in [End::Refused, End::Unauthenticated, End::NotSent, End::InProgress, End::Ambiguous] {
+        assert_eq!(decide(end, &doubtful, &policy(5, true)), Ok(Again::AsItWas), "{end:?}");
+        assert!(!end.ends_doubt());
+    }
+    // Zuora says of this very key that it was rolled back.
+    assert_eq!(decide(End::Contended, &doubtful, &policy(5, true)), Ok(Again::WithNewKey));
+    assert!(End::Contended.ends_doubt());
+}
+
+#[test]
+fn policy_may_keep_contended_writes_without_a_key_of_ours_from_being_repeated() {
+    let decided = SORTS.map(|sort| word(decide(End::Contended, &first(sort), &policy(5, false))));
+    assert_eq!(decided, ["=", "+", "own-key", "policy"]);
+}
+
+#[test]
+fn a_body_that_was_not_kept_is_never_sent_again() {
+    for sort in SORTS {
+        for end in [End::Refused, End::NotSent, End::Unauthenticated] {
+            let streamed = Tried { is_replayable: false, ..first(sort) };
+            assert_eq!(decide(end, &streamed, &policy(5, true)), Err(Why::NotReplayable));
+        }
+    }
+}
+
+#[test]
+fn attempts_are_bounded_but_not_the_questions_how_the_one_before_ended() {
+    let last = |sort| Tried { attempts: 3, ..first(sort) };
+    for end in [End::Refused, End::NotSent, End::Contended, End::Ambiguous] {
+        assert_eq!(decide(end, &last(Sort::OurKey), &policy(3, true)), Err(Why::Attempts));
+    }
+    assert_eq!(decide(End::InProgress, &last(Sort::OurKey), &policy(3, true)), Ok(Again::AsItWas));
+}
+
+#[test]
+fn a_read_that_keeps_failing_is_given_up_before_the_others() {
+    let nth = |attempts| Tried { attempts, ..first(Sort::Read) };
+    assert!(decide(End::Temporary, &nth(2), &policy(5, true)).is_ok());
+    assert_eq!(decide(End::Temporary, &nth(3), &policy(5, true)), Err(Why::Attempts));
+}
+
+#[tokio::test(start_paused = true)]
+async fn repetitions_are_a_share_of_the_calls_above_a_floor() {
+    let admission = admission_of_one_pool();
+    let pool = admission.pool(None, "Default").unwrap();
+    let budgets = Budgets::new(0.2);
+    for _ in 0..1000 {
+        budgets.deposit(pool);
+    }
+
+    let granted = (0..1000).filter(|_| budgets.withdraw(pool)).count();
+
+    assert_eq!(granted, 1000 / 5 + 10 * 10, "a fifth, and the floor of ten seconds");
+    tokio::time::sleep(tokio::time::Duration::from_secs(20)).await;
+    assert!(budgets.withdraw(pool), "what is past does not count");
+}
+
+fn admission_of_one_pool() -> std::sync::Arc<admission::Admission> {
+    let pool = admission::PoolSettings {
+        name: "Default".into(),
+        entity: None,
+        ceiling: NonZeroU32::new(40).unwrap(),
+        headroom: 0,
+        enforce: true,
+        on_refusal: admission::OnRefusal::Shrink,
+        retry_after_cap: None,
+    };
+    let settings = admission::Settings {
+        pools: vec![pool],
+        apps: Vec::new(),
+        queue: admission::QueueBounds { max_requests: 1, max_bytes: 1 },
+        rate: admission::RateLimits::NONE,
+    };
+    admission::Admission::new(settings, admission::Start::Full)
+}
