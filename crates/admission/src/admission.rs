@@ -152,8 +152,8 @@ impl Admission {
         pool.predicted_wait(app, &state.tenant, now)
     }
 
-    pub(crate) fn finish(self: &Arc<Self>, grant: &Grant) {
-        self.decide(|state, now, outbox| state.finish(grant, now, outbox));
+    pub(crate) fn finish(self: &Arc<Self>, grant: &Grant, answered: bool) {
+        self.decide(|state, now, outbox| state.finish(grant, answered, now, outbox));
     }
 
     pub(crate) fn take_back_unused(self: &Arc<Self>, grant: &Grant) {

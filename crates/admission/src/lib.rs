@@ -30,6 +30,7 @@
 //! | In what order do the calls of one app go? | `queue` |
 //! | How many permits may be used? | `capacity`, and what others take: `outside` |
 //! | How many calls in a time? | `pace` |
+//! | Does the tenant answer at all? | `circuit` |
 //! | All of it together, for one pool, for the tenant, from outside | `pool`, `state`, `admission` |
 //!
 //! # What dropping means

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::pool::Grant;
 use crate::{Admission, Refused, Said, Ticket, WaitReason};
@@ -13,12 +14,14 @@ pub struct Permit {
     admission: Arc<Admission>,
     grant: Grant,
     is_back: bool,
+    /// How long it was held tells how long an answer takes, unless none came.
+    unanswered: AtomicBool,
 }
 
 impl Permit {
     pub(crate) fn new(admission: Arc<Admission>, grant: Grant) -> Self {
         admission.live.enter(grant.pool);
-        Self { admission, grant, is_back: false }
+        Self { admission, grant, is_back: false, unanswered: AtomicBool::new(false) }
     }
 
     /// Returns why the call waited for it, or `None` if it did not.
@@ -83,6 +86,7 @@ impl Permit {
     /// Tells that Zuora did not answer the request: there was no connection, it broke or took too long,
     /// or only a proxy of Zuora's answered. After five of these in a row the tenant counts as down.
     pub fn unreached(&self) {
+        self.unanswered.store(true, Ordering::Relaxed);
         self.admission.unreached(&self.grant);
     }
 
@@ -97,7 +101,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if !self.is_back {
             self.end();
-            self.admission.finish(&self.grant);
+            self.admission.finish(&self.grant, !*self.unanswered.get_mut());
         }
     }
 }

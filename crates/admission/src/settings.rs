@@ -30,7 +30,8 @@ pub struct PoolSettings {
     /// How many of these are left to others. At least one permit is always ours.
     pub headroom: u32,
     /// Whether calls wait for a permit. If not, every call goes at once, and the permit tells
-    /// that it [would have waited](crate::Permit::would_have_waited).
+    /// that it [would have waited](crate::Permit::would_have_waited): for a permit, or because the
+    /// tenant is down.
     pub enforce: bool,
     /// What a refusal under concurrency does to everybody else.
     pub on_refusal: OnRefusal,

@@ -116,8 +116,16 @@ impl State {
     }
 
     /// Takes a permit back whose request is over, and passes on what comes free.
-    pub(crate) fn finish(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
-        self.pools[grant.pool.index()].measure(grant, now);
+    pub(crate) fn finish(
+        &mut self,
+        grant: &Grant,
+        answered: bool,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        if answered {
+            self.pools[grant.pool.index()].measure(grant, now);
+        }
         self.take_back(grant, now, outbox);
     }
 

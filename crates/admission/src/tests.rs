@@ -19,6 +19,7 @@ mod simulation;
 mod size;
 mod snapshot;
 mod stage;
+mod storm;
 mod threads;
 
 use std::future::Future;

@@ -583,3 +583,22 @@ async fn a_tenant_that_was_down_longs_for_no_timer_when_nobody_waits() {
 
     assert_eq!(Arc::strong_count(&admission), 1);
 }
+
+/// Otherwise nobody would be let wait after an hour in which every request timed out.
+#[tokio::test(start_paused = true)]
+async fn how_long_no_answer_came_says_nothing_of_how_long_answers_take() {
+    let admission = admission(one_pool(10));
+    for unanswered in [false, true] {
+        for _ in 0..20 {
+            let permit = admission.admit(patient(ask())).await.unwrap();
+            pass(if unanswered { secs(125) } else { millis(100) }).await;
+            if unanswered {
+                permit.unreached();
+            }
+        }
+    }
+    probe(&admission).await.reached();
+    let _held = permits(&admission, 3);
+
+    assert!(admission.predicted_wait(POOL, app(0)) < secs(1));
+}
