@@ -1,5 +1,7 @@
 //! `explain`: what would happen to a call.
 
+mod repeats;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +10,7 @@ use anyhow::bail;
 use clap::Args;
 use config::{App, Config, Priority};
 use http::{Method, Uri};
-use zuora::{AsyncForm, IdempotencyKeys, LimitType, METHODS, Target, TrackId};
+use zuora::{AsyncForm, LimitType, METHODS, Target, TrackId};
 
 use super::unless_enforced;
 use crate::wiring;
@@ -67,7 +69,7 @@ fn explain(config: &Config, app: &App, method: &Method, path: &str) -> String {
             Err(refusal) => lines.push(("refused", refusal)),
             Ok(()) => {
                 lines.push(("policy", "allowed".to_owned()));
-                lines.extend(sent(config, app, operation, path));
+                lines.extend(sent(config, app, method, operation, path));
             }
         }
     }
@@ -116,6 +118,7 @@ fn policy(app: &App, method: &Method, path: &str) -> Result<(), String> {
 fn sent(
     config: &Config,
     app: &App,
+    method: &Method,
     operation: Option<&zuora::Operation>,
     path: &str,
 ) -> Vec<(&'static str, String)> {
@@ -136,9 +139,11 @@ fn sent(
     let waits = format!(
         "at most {timeout:?} for its turn, then it is answered 429 with a short Retry-After"
     );
+    lines.push(("waits", waits));
+    lines.push(("lanes", repeats::lanes(tenant, method, operation, path)));
+    lines.push(("idempotency", repeats::idempotency(&tenant.retry, method, operation)));
+    lines.extend(repeats::repeats(tenant, method, operation));
     lines.extend([
-        ("waits", waits),
-        ("idempotency", idempotency(operation)),
         ("async", async_form(operation)),
         ("track id", format!("the app's own, else one like {}", TrackId::mint(&app.name))),
     ]);
@@ -194,17 +199,6 @@ fn rate(tenant: &config::Tenant, app: &App) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-fn idempotency(operation: Option<&zuora::Operation>) -> String {
-    let text = match operation.map(|operation| operation.idempotency_keys) {
-        Some(IdempotencyKeys::Accepted) => "Zuora takes an Idempotency-Key here",
-        Some(IdempotencyKeys::NotAccepted) => "Zuora takes no Idempotency-Key here",
-        Some(IdempotencyKeys::Undeclared) | None => {
-            "not known whether Zuora takes an Idempotency-Key here"
-        }
-    };
-    text.to_owned()
-}
-
 fn async_form(operation: Option<&zuora::Operation>) -> String {
     match operation.map(|operation| operation.async_form) {
         Some(AsyncForm::Eligible) => {
@@ -217,3 +211,6 @@ fn async_form(operation: Option<&zuora::Operation>) -> String {
         None => "not known whether Zuora takes it at /v1/async".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
