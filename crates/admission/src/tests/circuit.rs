@@ -177,6 +177,7 @@ async fn of_the_reads_the_one_whose_turn_it_is_tries() {
     let _write = waiting(&admission, user(1, write())).await;
     let later = waiting(&admission, user(2, ask())).await;
     let first = waiting(&admission, user(1, ask())).await;
+    let last = waiting(&admission, user(1, ask())).await;
     let other = waiting(&admission, ask_of(1)).await;
 
     pass(secs(2)).await;
@@ -186,6 +187,9 @@ async fn of_the_reads_the_one_whose_turn_it_is_tries() {
     drop(other.await.unwrap());
     settle().await;
     assert!(first.is_finished() && !later.is_finished());
+    drop(first.await.unwrap());
+    settle().await;
+    assert!(later.is_finished() && !last.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,11 +287,12 @@ async fn what_was_sent_before_the_tenant_went_down_tells_nothing_of_it_later() {
     assert_eq!(pause(&admission), before);
 
     let probe = probe(&admission).await;
-    sent_before[0].reached();
     sent_before[1].unreached();
+    sent_before[0].reached();
     drop(sent_before);
     assert_eq!(circuit(&admission), Circuit::Probing);
-    drop(probe);
+    probe.reached();
+    assert_eq!(circuit(&admission), Circuit::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -485,6 +490,20 @@ async fn a_probe_that_is_refused_shows_that_the_tenant_is_up_and_lets_nobody_int
     let (waited, permit) = timed(frozen).await;
     assert!((secs(5)..=secs(6)).contains(&waited), "{waited:?}");
     assert_eq!(permit.unwrap().unwrap().reason(), Some(WaitReason::Cooldown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_refused_lets_all_pools_go_on() {
+    let mut settings = one_pool(40);
+    settings.pools.push(pool("Object Query", None, 8));
+    let admission = down(settings);
+    let probe = probe(&admission).await;
+    let elsewhere = waiting(&admission, Ask { pool: PoolId(1), ..ask() }).await;
+
+    probe.refused(Refused::Elsewhere { until: Instant::now() + secs(5) });
+    settle().await;
+
+    assert!(elsewhere.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
