@@ -6,12 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json, ser::Formatter};
 use uuid::Uuid;
 
-use crate::operations::Family;
+use crate::{call::Call, category::Category, operations::Family};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=utf-8");
-const LIMIT_MESSAGE: &str = "The total number of concurrent requests has exceeded the limit \
-                             allowed by the system. Please resubmit your request later.";
-const LOCK_MESSAGE: &str = "Operation failed due to a lock competition, please retry later.";
 
 /// An answer before it is dressed with the headers that every answer has.
 #[derive(Clone, Debug)]
@@ -28,17 +25,6 @@ pub(crate) enum Content {
     Bytes(Bytes),
     /// So many bytes, made while they are sent.
     Filler(u64),
-}
-
-/// The error categories used here: the last two digits of a code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Category {
-    InvalidValue,
-    MissingField,
-    Rule,
-    NotFound,
-    Lock,
-    Malformed,
 }
 
 impl Answer {
@@ -73,46 +59,28 @@ impl Answer {
         self
     }
 
+    /// Whether it tells of a success, at least of one row.
+    pub(crate) fn succeeded(&self) -> bool {
+        let succeeded = |value: &Value| {
+            let told = ["success", "Success"].iter().find_map(|name| value.get(*name)?.as_bool());
+            told.unwrap_or_else(|| value.get("FaultCode").is_none())
+        };
+        let told = self.bytes().and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+        let rows = told.as_ref().map(|told| told.get("results").unwrap_or(told));
+        !self.status.is_client_error()
+            && !self.status.is_server_error()
+            && match rows {
+                Some(Value::Array(rows)) => rows.iter().any(succeeded),
+                Some(_) => told.as_ref().is_some_and(succeeded),
+                None => true,
+            }
+    }
+
     /// The bytes it carries, if they exist already.
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Bytes(bytes) => Some(bytes),
             Content::Filler(_) => None,
-        }
-    }
-}
-
-impl Category {
-    fn digits(self) -> u32 {
-        match self {
-            Self::InvalidValue => 20,
-            Self::MissingField => 22,
-            Self::Rule => 30,
-            Self::NotFound => 40,
-            Self::Lock => 50,
-            Self::Malformed => 90,
-        }
-    }
-
-    /// The HTTP status from API version 2024-05-20 on.
-    fn status(self) -> StatusCode {
-        match self {
-            Self::InvalidValue | Self::MissingField | Self::Rule | Self::Malformed => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Lock => StatusCode::CONFLICT,
-        }
-    }
-
-    /// The word that CRUD and actions use for it.
-    fn word(self) -> &'static str {
-        match self {
-            Self::InvalidValue | Self::Malformed => "INVALID_VALUE",
-            Self::MissingField => "MISSING_REQUIRED_VALUE",
-            Self::Rule => "TRANSACTION_FAILED",
-            Self::NotFound => "INVALID_ID",
-            Self::Lock => "LOCK_COMPETITION",
         }
     }
 }
@@ -123,12 +91,11 @@ pub(crate) fn failure(family: Family, modern: bool, category: Category, message:
     match family {
         Family::V1 | Family::Files | Family::Other | Family::Nowhere => {
             let status = if modern { category.status() } else { StatusCode::OK };
-            Answer::pretty(status, &v1_reasons(500_000 * 100 + category.digits(), message))
+            Answer::pretty(status, &v1_reasons(category.code(), message))
         }
         Family::ObjectQuery => {
-            let code = 500_000 * 100 + category.digits();
             let body = json!({
-                "reasons": [{"code": code, "message": message}],
+                "reasons": [{"code": category.code(), "message": message}],
                 "requestId": Uuid::new_v4().to_string(),
             });
             Answer::json(category.status(), &body)
@@ -147,35 +114,42 @@ pub(crate) fn row_failure(category: Category, message: &str) -> Value {
 }
 
 /// Lock contention: rolled back, worth trying again.
-pub(crate) fn contended(family: Family, modern: bool) -> Answer {
-    if family == Family::Action {
-        return Answer::ok(&json!([row_failure(Category::Lock, LOCK_MESSAGE)]));
+pub(crate) fn contended(call: &Call) -> Answer {
+    let message = Category::Lock.message();
+    if call.operation.family != Family::Action {
+        return failure(call.operation.family, call.is_modern(), Category::Lock, message);
     }
-    failure(family, modern, Category::Lock, LOCK_MESSAGE)
+    let lists = ["objects", "ids", "subscribes", "requests"];
+    let rows = lists.iter().find_map(|name| call.json.get(*name)?.as_array()).map_or(1, Vec::len);
+    let rows = vec![row_failure(Category::Lock, message); rows.clamp(1, 50)];
+    match call.parts().as_slice() {
+        [.., "amend"] => Answer::ok(&json!({"results": rows})),
+        _ => Answer::ok(&json!(rows)),
+    }
 }
 
 /// The refusal for concurrency, without its `Retry-After`.
 pub(crate) fn refused_concurrency(family: Family) -> Answer {
     let status = StatusCode::TOO_MANY_REQUESTS;
+    let message = Category::Limit.message();
     match family {
         Family::V1 | Family::Other | Family::Nowhere => {
-            Answer::json(status, &v1_reasons(50_000_070, LIMIT_MESSAGE))
+            Answer::json(status, &v1_reasons(50_000_070, message))
         }
-        Family::Files => Answer::text(status, "text/plain", LIMIT_MESSAGE.to_owned()),
+        Family::Files => Answer::text(status, "text/plain", message.to_owned()),
         Family::ObjectQuery => {
             let body = json!({
-                "reasons": [{"code": 50_000_070, "message": LIMIT_MESSAGE}],
+                "reasons": [{"code": 50_000_070, "message": message}],
                 "requestId": Uuid::new_v4().to_string(),
             });
             Answer::json(status, &body)
         }
         Family::Crud => {
-            let row = json!({"Code": "REQUEST_EXCEEDED_LIMIT", "Message": LIMIT_MESSAGE});
+            let row = json!({"Code": "REQUEST_EXCEEDED_LIMIT", "Message": message});
             Answer::json(status, &json!({"Success": false, "Errors": [row]}))
         }
         Family::Action => {
-            let body =
-                json!({"FaultCode": "REQUEST_EXCEEDED_LIMIT", "FaultMessage": LIMIT_MESSAGE});
+            let body = json!({"FaultCode": "REQUEST_EXCEEDED_LIMIT", "FaultMessage": message});
             Answer::json(status, &body)
         }
     }
@@ -187,9 +161,9 @@ pub(crate) fn limit_in_body(family: Family) -> Answer {
         // Documented for SOAP as `REQUEST_EXCEEDED_RATE` with HTTP 200.
         Family::Crud | Family::Action => Answer::ok(&json!({
             "Success": false,
-            "Errors": [{"Code": "REQUEST_EXCEEDED_RATE", "Message": LIMIT_MESSAGE}],
+            "Errors": [{"Code": "REQUEST_EXCEEDED_RATE", "Message": Category::Limit.message()}],
         })),
-        _ => Answer::pretty(StatusCode::OK, &v1_reasons(50_000_070, LIMIT_MESSAGE)),
+        _ => Answer::pretty(StatusCode::OK, &v1_reasons(50_000_070, Category::Limit.message())),
     };
     Answer { status: StatusCode::OK, ..refused }
 }
@@ -222,12 +196,17 @@ pub(crate) fn html_unavailable() -> Answer {
     edge_page(StatusCode::SERVICE_UNAVAILABLE, "503 Service Unavailable")
 }
 
+/// The page of the edge when what is behind it takes too long.
+pub(crate) fn html_timeout() -> Answer {
+    edge_page(StatusCode::GATEWAY_TIMEOUT, "504 Gateway Time-out")
+}
+
 /// The page of the edge for a path that nobody serves.
 pub(crate) fn html_not_found() -> Answer {
     edge_page(StatusCode::NOT_FOUND, "404 Not Found")
 }
 
-fn edge_page(status: StatusCode, title: &str) -> Answer {
+pub(crate) fn edge_page(status: StatusCode, title: &str) -> Answer {
     let page = format!(
         "<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n\
          <center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"

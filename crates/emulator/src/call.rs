@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::operations::{Family, Operation, classify};
 
@@ -18,7 +19,7 @@ const KEPT_BYTES: usize = 8 * 1024 * 1024;
 const MODERN: &str = "2024-05-20";
 
 /// A call: its head, and once it has been read, its body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) method: Method,
     /// The path as received, without the query.
@@ -36,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) body: Bytes,
     /// How long the body was on the wire.
     pub(crate) body_bytes: u64,
+    /// What the tenant calls it.
+    pub(crate) request_id: HeaderValue,
 }
 
 /// The body stopped before its end.
@@ -52,6 +55,7 @@ impl Call {
             .query()
             .map(|query| form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>());
         let operation = classify(&head.method, &segments);
+        let request_id = HeaderValue::try_from(Uuid::new_v4().to_string());
         Self {
             method: head.method,
             path,
@@ -63,6 +67,7 @@ impl Call {
             json: Value::Null,
             body: Bytes::new(),
             body_bytes: 0,
+            request_id: request_id.expect("a UUID is plain text"),
         }
     }
 

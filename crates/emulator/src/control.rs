@@ -59,7 +59,10 @@ pub(crate) async fn answer(
             done()
         }
         ("POST", ["faults"]) => read(&call).map_or_else(identity, |wish| add_faults(tenant, wish)),
-        ("GET", ["faults"]) => Answer::ok(&json!(tenant.faults.list())),
+        ("GET", ["faults"]) => Answer::ok(&json!({
+            "waiting": tenant.faults.waiting(),
+            "struck": tenant.faults.struck(),
+        })),
         ("DELETE", ["faults"]) => {
             tenant.faults.clear();
             done()

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::{
     answers::{Answer, Content},
@@ -28,7 +27,7 @@ const CHUNKED_ABOVE: usize = 4096;
 const LARGEST_BODY: u64 = 256 * 1024 * 1024;
 
 const TRACK_ID: HeaderName = HeaderName::from_static("zuora-track-id");
-const REQUEST_ID: HeaderName = HeaderName::from_static("zuora-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("zuora-request-id");
 const LIMIT_TYPE: HeaderName = HeaderName::from_static("concurrency-limit-type");
 const LIMIT_LIMIT: HeaderName = HeaderName::from_static("concurrency-limit-limit");
 const LIMIT_REMAINING: HeaderName = HeaderName::from_static("concurrency-limit-remaining");
@@ -79,8 +78,6 @@ fn head(tenant: &Inner, call: &Call, answer: Answer, shows: &Shows) -> (Response
     if !content_type.is_empty() {
         fields.insert(header::CONTENT_TYPE, content_type);
     }
-    let request_id = Uuid::new_v4().to_string();
-    fields.insert(REQUEST_ID, HeaderValue::try_from(request_id).expect("a UUID is plain text"));
     if let Some(track_id) = call.headers.get(TRACK_ID) {
         fields.insert(TRACK_ID, track_id.clone());
     }
@@ -91,6 +88,8 @@ fn head(tenant: &Inner, call: &Call, answer: Answer, shows: &Shows) -> (Response
     for (name, value) in headers {
         fields.append(name, value);
     }
+    // An outcome that was kept brings that of its own request.
+    fields.entry(REQUEST_ID).or_insert_with(|| call.request_id.clone());
     if let Content::Bytes(bytes) = &mut content
         && compresses
         && bytes.len() > GZIP_ABOVE

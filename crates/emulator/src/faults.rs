@@ -1,13 +1,23 @@
 //! Faults on request: what goes wrong, for which calls, how often.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::locks::lock;
+use crate::{category::Category, locks::lock, shapes::ErrorShape};
 
 /// More faults than this at once are a mistake of the test; the oldest go.
 const MOST_FAULTS: usize = 10_000;
+
+/// How many of the last strikes are remembered.
+const MOST_STRIKES: usize = 1_000;
 
 /// Something that goes wrong, a given number of times, for the calls it matches.
 ///
@@ -67,6 +77,62 @@ pub enum FaultKind {
     LimitInBody,
     /// Answers category 50, lock contention: the work is rolled back.
     Contended,
+    /// Fails with this category, the work undone. The failure is kept under
+    /// an idempotency key like any outcome.
+    Fail {
+        /// The last two digits of the code.
+        category: Category,
+        /// The shape; `None`: that of the family called.
+        #[serde(default)]
+        shape: Option<ErrorShape>,
+        /// How long the message is at least: above 1000 bytes answers are
+        /// compressed for who asks.
+        #[serde(default)]
+        message_bytes: usize,
+    },
+    /// Cuts the connection when so many bytes of the request have come in,
+    /// its head included; of HTTP/1.1 only. If that is all of it or more, the
+    /// connection is cut before any answer.
+    CutRequest {
+        /// How many bytes the tenant still sees.
+        after: u64,
+        /// Whether the work is done before, if the request came whole. In part
+        /// it is never executed.
+        #[serde(default)]
+        executed: bool,
+        /// Whether the connection is reset instead of closed.
+        #[serde(default)]
+        reset: bool,
+    },
+    /// Does the work and cuts the connection when so many bytes of the answer
+    /// are sent, its status line included; of HTTP/1.1 only. If that is all of
+    /// it or more, the connection is cut behind its last byte.
+    CutAnswer {
+        /// How many bytes are still sent.
+        after: u64,
+        /// Whether the connection is reset instead of closed.
+        #[serde(default)]
+        reset: bool,
+    },
+    /// Closes the connection without an answer as soon as the request is
+    /// there; the work goes on and is done later.
+    CutLater {
+        /// How much later.
+        milliseconds: u64,
+        /// Whether the connection is reset instead of closed; of HTTP/1.1 only.
+        #[serde(default)]
+        reset: bool,
+    },
+    /// The edge gives up waiting, with HTTP 504 and an HTML page, while the
+    /// work may go on.
+    GatewayTimeout {
+        /// How long after the request, in milliseconds. Zuora waits 120 s.
+        after_ms: u64,
+        /// How long after that the work is done; `None`: never, it is given up
+        /// when the edge is.
+        #[serde(default)]
+        completes_after_ms: Option<u64>,
+    },
     /// Closes the connection without an answer.
     Cut {
         /// Whether the work is done before.
@@ -116,6 +182,11 @@ impl Fault {
         Self { after, ..self }
     }
 
+    /// Whether it strikes below HTTP.
+    fn is_on_wire(&self) -> bool {
+        matches!(self.kind, FaultKind::CutRequest { .. } | FaultKind::CutAnswer { .. })
+    }
+
     fn matches(&self, method: &str, path: &str) -> bool {
         self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
             && path.starts_with(&self.path)
@@ -132,49 +203,143 @@ impl FaultKind {
     }
 }
 
-/// The faults that still wait for their calls.
-#[derive(Debug, Default)]
+/// A fault that struck.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strike {
+    /// When, in milliseconds since the start.
+    pub at_ms: u64,
+    /// The method of the call.
+    pub method: String,
+    /// Its path as received, without the query.
+    pub path: String,
+    /// What went wrong.
+    pub kind: FaultKind,
+    /// Of [`FaultKind::CutRequest`] and [`FaultKind::CutAnswer`]: how many
+    /// bytes of the message passed.
+    pub passed: Option<u64>,
+    /// Whether that was all of it.
+    pub whole: bool,
+    /// Whether the connection had ended before it could strike.
+    pub came_too_late: bool,
+}
+
+impl Strike {
+    pub(crate) fn new(at_ms: u64, method: &str, path: &str, kind: FaultKind) -> Self {
+        let (method, path) = (method.to_owned(), path.to_owned());
+        Self { at_ms, method, path, kind, passed: None, whole: false, came_too_late: false }
+    }
+}
+
+/// What a call met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Met {
+    Struck(FaultKind),
+    /// A fault that lets more calls pass first.
+    Spared,
+}
+
+/// The faults that still wait for their calls, and the last that struck.
+#[derive(Debug)]
 pub(crate) struct Faults {
     waiting: Mutex<Vec<Fault>>,
+    /// How many of them strike below HTTP.
+    on_wire: AtomicUsize,
+    struck: Mutex<VecDeque<Strike>>,
 }
 
 impl Faults {
     pub(crate) fn new(faults: Vec<Fault>) -> Self {
-        Self { waiting: Mutex::new(faults) }
+        let on_wire = AtomicUsize::new(faults.iter().filter(|fault| fault.is_on_wire()).count());
+        Self { waiting: Mutex::new(faults), on_wire, struck: Mutex::default() }
     }
 
     pub(crate) fn add(&self, fault: Fault) {
-        let mut waiting = lock(&self.waiting);
-        if waiting.len() >= MOST_FAULTS {
-            waiting.remove(0);
-        }
-        waiting.push(fault);
+        self.change(|waiting| {
+            if waiting.len() >= MOST_FAULTS {
+                waiting.remove(0);
+            }
+            waiting.push(fault);
+        });
     }
 
+    /// Takes back those that wait.
     pub(crate) fn clear(&self) {
-        lock(&self.waiting).clear();
+        self.change(Vec::clear);
     }
 
-    pub(crate) fn list(&self) -> Vec<Fault> {
+    /// Forgets also those that struck.
+    pub(crate) fn reset(&self) {
+        self.clear();
+        lock(&self.struck).clear();
+    }
+
+    pub(crate) fn waiting(&self) -> Vec<Fault> {
         lock(&self.waiting).clone()
+    }
+
+    pub(crate) fn struck(&self) -> Vec<Strike> {
+        lock(&self.struck).iter().cloned().collect()
+    }
+
+    /// Remembers a strike.
+    pub(crate) fn enter(&self, strike: Strike) {
+        let mut struck = lock(&self.struck);
+        if struck.len() >= MOST_STRIKES {
+            struck.pop_front();
+        }
+        struck.push_back(strike);
+    }
+
+    /// Whether any fault strikes below HTTP: cheap to ask.
+    pub(crate) fn concern_wires(&self) -> bool {
+        self.on_wire.load(Ordering::Acquire) > 0
+    }
+
+    /// What this request meets below HTTP; `None`: nothing there, though the
+    /// call may still meet something.
+    pub(crate) fn take_on_wire(&self, method: &str, path: &str) -> Option<Met> {
+        let of_call = |fault: &Fault| fault.matches(method, path);
+        self.change(|waiting| {
+            let at = waiting.iter().position(of_call).filter(|at| waiting[*at].is_on_wire())?;
+            Some(strike(waiting, at))
+        })
     }
 
     /// The fault that this call meets, if any; it is used up by that much.
     pub(crate) fn take(&self, method: &str, path: &str) -> Option<FaultKind> {
-        let mut waiting = lock(&self.waiting);
-        let at = waiting.iter().position(|fault| fault.matches(method, path))?;
-        let fault = &mut waiting[at];
-        if fault.after > 0 {
-            fault.after -= 1;
-            return None;
+        let of_call = |fault: &Fault| !fault.is_on_wire() && fault.matches(method, path);
+        let met = self.change(|waiting| {
+            let at = waiting.iter().position(of_call)?;
+            Some(strike(waiting, at))
+        });
+        match met? {
+            Met::Struck(kind) => Some(kind),
+            Met::Spared => None,
         }
-        let kind = fault.kind.clone();
-        fault.times = fault.times.saturating_sub(1);
-        if fault.times == 0 {
-            waiting.remove(at);
-        }
-        Some(kind)
     }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<Fault>) -> T) -> T {
+        let mut waiting = lock(&self.waiting);
+        let changed = change(&mut waiting);
+        let on_wire = waiting.iter().filter(|fault| fault.is_on_wire()).count();
+        self.on_wire.store(on_wire, Ordering::Release);
+        changed
+    }
+}
+
+/// Uses a fault up by one call.
+fn strike(waiting: &mut Vec<Fault>, at: usize) -> Met {
+    let fault = &mut waiting[at];
+    if fault.after > 0 {
+        fault.after -= 1;
+        return Met::Spared;
+    }
+    let kind = fault.kind.clone();
+    fault.times = fault.times.saturating_sub(1);
+    if fault.times == 0 {
+        waiting.remove(at);
+    }
+    Met::Struck(kind)
 }
 
 fn once() -> u32 {

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use tokio::time::Instant;
 
-use crate::{answers::Answer, locks::lock};
+use crate::{answers::Answer, dress::REQUEST_ID, locks::lock};
 
 /// How long Zuora keeps an outcome (Zuora: idempotent requests guide).
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -34,7 +35,7 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     since: Instant,
-    /// Method and path: the key belongs to one call.
+    /// Method and target: the key belongs to one call.
     call: Box<str>,
     /// `None` while the first call is being worked on.
     outcome: Option<Answer>,
@@ -49,7 +50,7 @@ pub(crate) enum Known {
     Outcome(Answer),
     /// The first call is still being worked on.
     InProgress,
-    /// It belongs to another method or path.
+    /// It belongs to another method or URL.
     Mismatch,
 }
 
@@ -62,9 +63,9 @@ pub(crate) struct Claim {
 
 impl Keys {
     /// Claims a key for a call, or tells what is known of it.
-    pub(crate) fn claim(self: &Arc<Self>, key: &str, method: &str, path: &str) -> Known {
+    pub(crate) fn claim(self: &Arc<Self>, key: &str, method: &str, target: &str) -> Known {
         let now = Instant::now();
-        let call = format!("{method} {path}").into_boxed_str();
+        let call = format!("{method} {target}").into_boxed_str();
         let mut kept = lock(&self.kept);
         kept.forget(now);
         match kept.entries.get(key) {
@@ -100,12 +101,13 @@ impl Kept {
 }
 
 impl Claim {
-    /// Keeps the outcome, success or failure, for everyone who comes with the key.
-    pub(crate) fn keep(mut self, outcome: &Answer) {
+    /// Keeps the outcome, success or failure, for everyone who comes with the
+    /// key; its headers tell of the request that brought it about.
+    pub(crate) fn keep(mut self, outcome: &Answer, request_id: &HeaderValue) {
         if let Some(key) = self.key.take()
             && let Some(entry) = lock(&self.keys.kept).entries.get_mut(&key)
         {
-            entry.outcome = Some(outcome.clone());
+            entry.outcome = Some(outcome.clone().with(REQUEST_ID, request_id.clone()));
         }
     }
 }
@@ -131,12 +133,14 @@ mod tests {
 
         let Known::New(claim) = keys.claim("k", "POST", "/v1/accounts") else { panic!("new") };
         assert!(matches!(keys.claim("k", "POST", "/v1/accounts"), Known::InProgress));
-        claim.keep(&Answer::json(StatusCode::CONFLICT, &json!({"success": false})));
+        let failure = Answer::json(StatusCode::CONFLICT, &json!({"success": false}));
+        claim.keep(&failure, &HeaderValue::from_static("first"));
 
         let Known::Outcome(outcome) = keys.claim("k", "POST", "/v1/accounts") else {
             panic!("kept, though it is a failure")
         };
         assert_eq!(outcome.status, 409);
+        assert_eq!(outcome.headers, [(REQUEST_ID, HeaderValue::from_static("first"))]);
         assert!(matches!(keys.claim("k", "POST", "/v1/orders"), Known::Mismatch));
         tokio::time::advance(KEPT).await;
         assert!(matches!(keys.claim("k", "POST", "/v1/accounts"), Known::New(_)));

@@ -57,6 +57,23 @@ pub struct Executed {
     pub body_bytes: u64,
     /// The HTTP status it ended with.
     pub status: u16,
+    /// Whether it changed anything: a write that succeeded, or some of its
+    /// rows. What was rolled back or failed did not, and reads never do.
+    pub took_effect: bool,
+}
+
+/// Writes that are one for whoever asked for them, and that the tenant did
+/// more than once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutedTwice {
+    /// The method.
+    pub method: String,
+    /// The path as received, without the query.
+    pub path: String,
+    /// The track id that all of them carried.
+    pub track_id: String,
+    /// How often it took effect.
+    pub times: usize,
 }
 
 /// One call that was refused for concurrency, before any work.
@@ -91,8 +108,12 @@ pub struct Ledger {
     pub refusals: Vec<Refusal>,
     /// All calls executed.
     pub executed_total: u64,
-    /// Those of them that write.
+    /// Those of them that write, whatever came of it.
     pub executed_writes: u64,
+    /// Those of them that took effect.
+    pub effective_writes: u64,
+    /// Calls rolled back for lock contention, faults included.
+    pub contended_calls: u64,
     /// Seconds since the start, or since the last reset.
     pub elapsed_seconds: f64,
     /// Calls being worked on now, per limit type.
@@ -122,6 +143,11 @@ pub struct Ledger {
     pub invalid_track_ids: u64,
     /// Calls answered with the outcome kept under their `Idempotency-Key`.
     pub idempotent_replays: u64,
+    /// Calls answered 409 because the first with their `Idempotency-Key` was
+    /// still being worked on.
+    pub idempotent_in_progress: u64,
+    /// Calls answered 422 because their `Idempotency-Key` belongs to another.
+    pub idempotent_mismatches: u64,
     /// Calls whose body never came to its end; nothing was executed.
     pub unfinished_calls: u64,
     /// Calls that met a fault.
@@ -141,6 +167,42 @@ impl Ledger {
         self.executed.iter().filter(move |one| one.track_id.as_deref() == Some(track_id))
     }
 
+    /// The writes that took effect more than once, told apart by method, path
+    /// and track id. It is empty if nothing was done twice, as long as
+    /// different writes have different track ids.
+    #[must_use]
+    pub fn executed_twice(&self) -> Vec<ExecutedTwice> {
+        let named = self.effective().filter_map(|one| {
+            Some((one.method.as_str(), one.path.as_str(), one.track_id.as_deref()?))
+        });
+        let twice = count(named).into_iter().filter(|(_, times)| *times > 1);
+        twice
+            .map(|((method, path, track_id), times)| ExecutedTwice {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                track_id: track_id.to_owned(),
+                times,
+            })
+            .collect()
+    }
+
+    /// How many writes took effect under each track id.
+    #[must_use]
+    pub fn effects_by_track_id(&self) -> BTreeMap<&str, usize> {
+        count(self.effective().filter_map(|one| one.track_id.as_deref()))
+    }
+
+    /// How many writes took effect under each `Idempotency-Key`.
+    #[must_use]
+    pub fn effects_by_key(&self) -> BTreeMap<&str, usize> {
+        count(self.effective().filter_map(|one| one.idempotency_key.as_deref()))
+    }
+
+    /// The executed calls that changed something.
+    pub fn effective(&self) -> impl Iterator<Item = &Executed> {
+        self.executed.iter().filter(|one| one.took_effect)
+    }
+
     /// The executed calls that write.
     pub fn writes(&self) -> impl Iterator<Item = &Executed> {
         self.executed.iter().filter(|one| one.kind.is_write())
@@ -157,7 +219,10 @@ pub(crate) enum Event {
     Unauthenticated,
     MissingTrackId,
     InvalidTrackId,
+    Contended,
     IdempotentReplay,
+    IdempotentInProgress,
+    IdempotentMismatch,
     Unfinished,
     Faulted,
 }
@@ -178,6 +243,7 @@ struct Entries {
     since: Instant,
     total: u64,
     writes: u64,
+    effective: u64,
     last: VecDeque<Executed>,
     refusals: VecDeque<Refusal>,
     apps: BTreeMap<String, AppTotals>,
@@ -197,6 +263,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) idempotency_key: Option<&'a str>,
     pub(crate) body_bytes: u64,
     pub(crate) status: u16,
+    pub(crate) took_effect: bool,
 }
 
 impl Book {
@@ -221,7 +288,7 @@ impl Book {
             return;
         }
         let refusal = Refusal {
-            at_ms: self.ms(Instant::now()),
+            at_ms: self.now_ms(),
             limit_type: limit_type.to_owned(),
             app: track_id.map(app_of).map(short),
             track_id: track_id.map(short),
@@ -238,6 +305,7 @@ impl Book {
         let mut entries = lock(&self.entries);
         entries.total += 1;
         entries.writes += u64::from(entry.kind.is_write());
+        entries.effective += u64::from(entry.took_effect);
         entries.charge(app.unwrap_or(NO_APP), entry.busy_seconds);
         if self.capacity == 0 {
             return;
@@ -248,7 +316,7 @@ impl Book {
         let executed = Executed {
             sequence: entries.total,
             began_ms: self.ms(entry.began),
-            at_ms: self.ms(Instant::now()),
+            at_ms: self.now_ms(),
             method: entry.method.as_str().to_owned(),
             path: short(entry.path),
             kind: entry.kind,
@@ -259,6 +327,7 @@ impl Book {
             idempotency_key: entry.idempotency_key.map(short),
             body_bytes: entry.body_bytes,
             status: entry.status,
+            took_effect: entry.took_effect,
         };
         entries.last.push_back(executed);
     }
@@ -281,6 +350,11 @@ impl Book {
         *lock(&self.entries) = Entries::empty(Instant::now());
     }
 
+    /// Milliseconds since the start.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.ms(Instant::now())
+    }
+
     fn ms(&self, moment: Instant) -> u64 {
         u64::try_from(moment.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
@@ -295,7 +369,10 @@ impl Book {
             unauthenticated_calls: event(Event::Unauthenticated),
             missing_track_ids: event(Event::MissingTrackId),
             invalid_track_ids: event(Event::InvalidTrackId),
+            contended_calls: event(Event::Contended),
             idempotent_replays: event(Event::IdempotentReplay),
+            idempotent_in_progress: event(Event::IdempotentInProgress),
+            idempotent_mismatches: event(Event::IdempotentMismatch),
             unfinished_calls: event(Event::Unfinished),
             faulted_calls: event(Event::Faulted),
             ..Ledger::default()
@@ -319,6 +396,7 @@ impl Book {
         let entries = lock(&self.entries);
         ledger.executed_total = entries.total;
         ledger.executed_writes = entries.writes;
+        ledger.effective_writes = entries.effective;
         ledger.elapsed_seconds = entries.since.elapsed().as_secs_f64();
         ledger.apps.clone_from(&entries.apps);
         ledger
@@ -328,7 +406,8 @@ impl Book {
 impl Entries {
     fn empty(since: Instant) -> Self {
         let (last, refusals) = (VecDeque::new(), VecDeque::new());
-        Self { since, total: 0, writes: 0, last, refusals, apps: BTreeMap::new() }
+        let apps = BTreeMap::new();
+        Self { since, total: 0, writes: 0, effective: 0, last, refusals, apps }
     }
 
     fn charge(&mut self, app: &str, busy_seconds: f64) {
@@ -342,6 +421,15 @@ impl Entries {
             totals.busy_permit_seconds += busy_seconds;
         }
     }
+}
+
+/// How often each of them is there.
+fn count<T: Ord>(all: impl Iterator<Item = T>) -> BTreeMap<T, usize> {
+    let mut counts = BTreeMap::new();
+    for one in all {
+        *counts.entry(one).or_default() += 1;
+    }
+    counts
 }
 
 /// What Zuora's System Health dashboard calls the tracing identifier.

@@ -30,6 +30,10 @@ pub struct Options {
     pub entities: Vec<String>,
     /// How long the tenant works on a call.
     pub service_time: ServiceTime,
+    /// Whether writes on the same account that overlap in time contend: the
+    /// later one is rolled back, with category 50. An account is meant by its
+    /// own name, or by that of a subscription or order of it.
+    pub lock_contention: bool,
     /// The only client id that gets a token; `None`: any.
     pub client_id: Option<String>,
     /// The only client secret that gets a token; `None`: any.
@@ -94,6 +98,7 @@ impl Default for Options {
             reclassified: Vec::new(),
             entities: Vec::new(),
             service_time: ServiceTime::Constant(Duration::from_millis(50)),
+            lock_contention: true,
             client_id: None,
             client_secret: None,
             api_key: None,
@@ -120,6 +125,7 @@ impl fmt::Debug for Options {
             .field("enforce_limits", &self.enforce_limits)
             .field("entities", &self.entities)
             .field("service_time", &self.service_time)
+            .field("lock_contention", &self.lock_contention)
             .field("client_id", &self.client_id)
             .field("client_secret", &self.client_secret.as_ref().map(|_| "***"))
             .field("api_key", &self.api_key.as_ref().map(|_| "***"))

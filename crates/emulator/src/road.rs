@@ -15,17 +15,21 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    answers::{self, Answer, Category},
+    answers::{self, Answer},
     body::{AnswerBody, Cut},
     call::{Call, is_track_id},
+    category::Category,
+    contention::Hold,
     control, dress,
-    faults::FaultKind,
+    faults::{FaultKind, Met, Strike},
     idempotency::{Claim, Known, LONGEST_KEY},
     ledger::{Entry, Event},
     limits::{Permit, Pool},
     oauth::Login,
     rate::{Counted, RateShown},
     server::Inner,
+    shapes::ErrorShape,
+    wire::Link,
 };
 
 /// How much of a body is read away before a refusal, so that the caller can
@@ -65,6 +69,7 @@ struct Done {
 /// Answers one call; an error closes its connection without an answer.
 pub(crate) async fn answer(
     tenant: Arc<Inner>,
+    link: Arc<Link>,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Cut> {
@@ -73,9 +78,9 @@ pub(crate) async fn answer(
     if call.segments.first().is_some_and(|first| first == "emulator") {
         return control::answer(&tenant, call, body).await;
     }
-    let fault = tenant.faults.take(call.method.as_str(), &call.path);
-    if fault.is_some() {
-        tenant.book.count(Event::Faulted);
+    let fault = meet(&tenant, &link, &call);
+    if let Some(FaultKind::CutLater { reset: true, .. }) = fault {
+        link.reset();
     }
 
     let mut shows = Shows::default();
@@ -99,6 +104,20 @@ pub(crate) async fn answer(
             Ok(dress::response(&tenant, &call, *answer, &shows, None))
         }
     }
+}
+
+/// The fault of this call: the one that its connection met, or else its own.
+fn meet(tenant: &Inner, link: &Link, call: &Call) -> Option<FaultKind> {
+    match link.take() {
+        Some(Met::Struck(kind)) => return Some(kind),
+        Some(Met::Spared) => return None,
+        None => {}
+    }
+    let kind = tenant.faults.take(call.method.as_str(), &call.path)?;
+    tenant.book.count(Event::Faulted);
+    let at_ms = tenant.book.now_ms();
+    tenant.faults.enter(Strike::new(at_ms, call.method.as_str(), &call.path, kind.clone()));
+    Some(kind)
 }
 
 /// The faults that strike before Zuora looks at the call.
@@ -227,12 +246,25 @@ async fn login(
     if let Some(fault) = fault {
         sleep(fault.delay()).await;
     }
+    match fault {
+        Some(FaultKind::CutRequest { executed: false, .. }) => return Early::Cut,
+        Some(FaultKind::Fail { category, shape, message_bytes }) => {
+            let shape = shape.unwrap_or(ErrorShape::Spring);
+            return early(shape.failure(*category, true, *message_bytes, &call.path));
+        }
+        Some(FaultKind::GatewayTimeout { .. }) => return early(answers::html_timeout()),
+        _ => {}
+    }
     let (login, answer) = tenant.gate.login(peer, &call.headers, &call.body);
     if login == Login::Refused {
         tenant.book.count(Event::TokenRefused);
     }
     match fault {
-        Some(FaultKind::Cut { executed: true }) => Early::Cut,
+        Some(
+            FaultKind::Cut { executed: true }
+            | FaultKind::CutRequest { .. }
+            | FaultKind::CutLater { .. },
+        ) => Early::Cut,
         Some(FaultKind::RefuseRate { .. } | FaultKind::RefuseConcurrency) => {
             early(answers::refused_rate("minute", 60))
         }
@@ -256,6 +288,9 @@ async fn work(
         tenant.book.count(Event::Unfinished);
         return Err(Cut);
     }
+    if let Some(FaultKind::CutRequest { executed: false, .. }) = fault {
+        return Err(Cut);
+    }
     let claim = match claim_key(&tenant, &call) {
         Ok(claim) => claim,
         Err(answer) => {
@@ -265,9 +300,47 @@ async fn work(
     };
     let delay = fault.as_ref().map(FaultKind::delay).unwrap_or_default();
     let time = tenant.draw_service_time() + delay;
-    let job = Job { tenant: Arc::clone(&tenant), call, permit, claim, fault, began };
-    let done = if time.is_zero() { job.execute() } else { Handoff::new(job, time).await };
-    send(&tenant, done, &shows)
+    let hold = tenant.hold_accounts(&call);
+    let job = Job { tenant: Arc::clone(&tenant), call, permit, claim, hold, fault, began };
+    match job.fault {
+        Some(FaultKind::CutLater { milliseconds, .. }) => {
+            let later = Duration::from_millis(milliseconds);
+            drop(Handoff::new(job, later));
+            Err(Cut)
+        }
+        Some(FaultKind::GatewayTimeout { after_ms, completes_after_ms }) => {
+            give_up(job, after_ms, completes_after_ms, &shows).await
+        }
+        _ if time.is_zero() => send(&tenant, job.execute(), &shows),
+        _ => send(&tenant, Handoff::new(job, time).await, &shows),
+    }
+}
+
+/// The edge gives up after so long; the work may go on for as long again.
+async fn give_up(
+    job: Job,
+    after_ms: u64,
+    completes_after_ms: Option<u64>,
+    shows: &Shows,
+) -> Result<Response<AnswerBody>, Cut> {
+    let (tenant, call) = (Arc::clone(&job.tenant), job.call.clone());
+    let after = Duration::from_millis(after_ms);
+    match completes_after_ms.map(Duration::from_millis) {
+        Some(Duration::ZERO) => drop(Handoff::new(job, after).await),
+        Some(longer) => {
+            drop(Handoff::new(job, after + longer));
+            sleep(after).await;
+        }
+        None => {
+            // The permit is held meanwhile, whether or not the caller waits.
+            tenant.carry_on(Box::pin(async move {
+                sleep(after).await;
+                drop(job);
+            }));
+            sleep(after).await;
+        }
+    }
+    Ok(dress::response(&tenant, &call, answers::html_timeout(), shows, None))
 }
 
 fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
@@ -284,20 +357,26 @@ fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
         }
         _ => return Ok(None),
     }
-    match tenant.keys.claim(key, call.method.as_str(), &call.path) {
+    match tenant.keys.claim(key, call.method.as_str(), &call.target) {
         Known::New(claim) => Ok(Some(claim)),
         Known::Outcome(outcome) => {
             tenant.book.count(Event::IdempotentReplay);
             Err(outcome)
         }
-        Known::InProgress => Err(dress::key_trouble(
-            StatusCode::CONFLICT,
-            "A request with the same idempotency key is still in progress.",
-        )),
-        Known::Mismatch => Err(dress::key_trouble(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "The idempotency key was used with another method or URL.",
-        )),
+        Known::InProgress => {
+            tenant.book.count(Event::IdempotentInProgress);
+            Err(dress::key_trouble(
+                StatusCode::CONFLICT,
+                "A request with the same idempotency key is still in progress.",
+            ))
+        }
+        Known::Mismatch => {
+            tenant.book.count(Event::IdempotentMismatch);
+            Err(dress::key_trouble(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The idempotency key was used with another method or URL.",
+            ))
+        }
     }
 }
 
@@ -305,7 +384,7 @@ fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
 fn send(tenant: &Inner, done: Done, shows: &Shows) -> Result<Response<AnswerBody>, Cut> {
     let Done { answer, call, permit, fault } = done;
     match fault {
-        Some(FaultKind::Cut { executed: true }) => Err(Cut),
+        Some(FaultKind::Cut { executed: true } | FaultKind::CutRequest { .. }) => Err(Cut),
         Some(FaultKind::CutBody { after }) => {
             Ok(dress::broken_response(tenant, &call, answer, shows, after))
         }
@@ -350,6 +429,8 @@ struct Job {
     call: Call,
     permit: Option<Permit>,
     claim: Option<Claim>,
+    /// The accounts it changes; `None` if another write changes one of them.
+    hold: Option<Hold>,
     fault: Option<FaultKind>,
     began: Instant,
 }
@@ -358,11 +439,22 @@ impl Job {
     /// Does it, enters it in the ledger, and gives the permit back, unless
     /// the answer is still to be made while it is sent.
     fn execute(self) -> Done {
-        let Self { tenant, call, permit, claim, fault, began } = self;
-        let family = call.operation.family;
-        let answer = match fault {
-            Some(FaultKind::Contended) => answers::contended(family, call.is_modern()),
-            _ => tenant.execute(&call),
+        let Self { tenant, call, permit, claim, hold, fault, began } = self;
+        let contends = match fault {
+            Some(FaultKind::Contended) => true,
+            Some(FaultKind::Fail { .. }) => false,
+            _ => hold.is_none(),
+        };
+        let (answer, was_done) = match fault {
+            _ if contends => {
+                tenant.book.count(Event::Contended);
+                (answers::contended(&call), false)
+            }
+            Some(FaultKind::Fail { category, shape, message_bytes }) => {
+                let shape = shape.unwrap_or(ErrorShape::of(call.operation.family));
+                (shape.failure(category, call.is_modern(), message_bytes, &call.path), false)
+            }
+            _ => (tenant.execute(&call), true),
         };
         let label = permit.as_ref().map_or("", Permit::label);
         tenant.book.enter(&Entry {
@@ -377,9 +469,11 @@ impl Job {
             idempotency_key: call.header("idempotency-key"),
             body_bytes: call.body_bytes,
             status: answer.status.as_u16(),
+            took_effect: was_done && call.operation.kind.is_write() && answer.succeeded(),
         });
+        drop(hold);
         if let Some(claim) = claim {
-            claim.keep(&answer);
+            claim.keep(&answer, &call.request_id);
         }
         let permit = permit.filter(|_| answer.bytes().is_none());
         Done { answer, call, permit, fault }

@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, duplex},
+    io::{DuplexStream, duplex},
     net::{TcpListener, TcpSocket},
     time::{sleep, timeout},
 };
@@ -26,8 +26,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     answers::Answer,
     call::Call,
+    contention::{Contention, Hold},
     control::Outsiders,
-    faults::{Fault, Faults},
+    faults::{Fault, Faults, Strike},
     idempotency::Keys,
     ledger::{Book, Ledger},
     limits::{Limits, Outsider},
@@ -38,6 +39,7 @@ use crate::{
     road,
     service_time::ServiceTime,
     store::Store,
+    wire::{Link, Stream, Wire},
 };
 
 /// How long `stop` lets answers that are on their way arrive.
@@ -78,6 +80,7 @@ pub(crate) struct Inner {
     pub(crate) rate: Option<Rate>,
     pub(crate) faults: Faults,
     pub(crate) keys: Arc<Keys>,
+    contention: Arc<Contention>,
     pub(crate) book: Book,
     pub(crate) outsiders: Outsiders,
     store: Mutex<Store>,
@@ -161,7 +164,20 @@ impl Tenant {
         self.inner.faults.add(fault);
     }
 
-    /// Takes all faults back.
+    /// The faults that still wait for their calls.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.inner.faults.waiting()
+    }
+
+    /// The last thousand faults that struck, oldest first. A cut on the wire
+    /// is there once it has been made, with how many bytes passed.
+    #[must_use]
+    pub fn strikes(&self) -> Vec<Strike> {
+        self.inner.faults.struck()
+    }
+
+    /// Takes all faults back that still wait.
     pub fn clear_faults(&self) {
         self.inner.faults.clear();
     }
@@ -220,6 +236,7 @@ impl Inner {
             rate: Rate::new(&options.rate),
             faults: Faults::new(options.faults.clone()),
             keys: Arc::new(Keys::default()),
+            contention: Arc::new(Contention::default()),
             book: Book::new(options.ledger_capacity),
             outsiders: Outsiders::default(),
             store: Mutex::new(Store::new(&options, &base_url)),
@@ -234,6 +251,20 @@ impl Inner {
     /// Executes a call on the data.
     pub(crate) fn execute(&self, call: &Call) -> Answer {
         lock(&self.store).execute(call)
+    }
+
+    /// The accounts that a call changes, held for it; `None` when another
+    /// write holds one of them.
+    pub(crate) fn hold_accounts(&self, call: &Call) -> Option<Hold> {
+        // The older asynchronous orders are done one after another by Zuora.
+        let is_async = matches!(call.parts().as_slice(), ["v1", "async", ..]);
+        let touched = if self.options.lock_contention && call.operation.kind.is_write() && !is_async
+        {
+            lock(&self.store).accounts_touched(call)
+        } else {
+            Default::default()
+        };
+        self.contention.hold(touched)
     }
 
     pub(crate) fn draw_service_time(&self) -> Duration {
@@ -270,11 +301,19 @@ impl Inner {
         }
     }
 
+    /// Lets a connection that was cut come to its end.
+    pub(crate) fn see_off(&self, farewell: impl Future<Output = ()> + Send + 'static) {
+        let closed = self.closed.clone();
+        self.tasks.spawn(async move {
+            closed.run_until_cancelled(farewell).await;
+        });
+    }
+
     pub(crate) fn reset(&self) {
         self.book.reset();
         self.limits.reset();
         self.keys.reset();
-        self.faults.clear();
+        self.faults.reset();
     }
 }
 
@@ -304,16 +343,17 @@ async fn accept(listener: TcpListener, inner: Arc<Inner>) {
 }
 
 /// Serves one connection until either side ends it.
-async fn serve<S>(stream: S, peer: IpAddr, inner: Arc<Inner>)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn serve(stream: impl Stream, peer: IpAddr, inner: Arc<Inner>) {
     let (closing, closed) = (inner.closing.clone(), inner.closed.clone());
-    let service = service_fn(move |request| road::answer(Arc::clone(&inner), peer, request));
+    let link = Arc::new(Link::default());
+    let wire = Wire::new(stream, Arc::clone(&inner), Arc::clone(&link));
+    let service = service_fn(move |request| {
+        road::answer(Arc::clone(&inner), Arc::clone(&link), peer, request)
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(wire), service);
     tokio::pin!(connection);
     tokio::select! {
         // How a connection ends is the caller's affair, not a failure here.

@@ -6,12 +6,18 @@ mod wire;
 
 #[path = "tenant/answers.rs"]
 mod answers;
+#[path = "tenant/contention.rs"]
+mod contention;
 #[path = "tenant/controls.rs"]
 mod controls;
+#[path = "tenant/cuts.rs"]
+mod cuts;
 #[path = "tenant/data.rs"]
 mod data;
 #[path = "tenant/faults.rs"]
 mod faults;
+#[path = "tenant/keys.rs"]
+mod keys;
 #[path = "tenant/limits.rs"]
 mod limits;
 #[path = "tenant/memory.rs"]

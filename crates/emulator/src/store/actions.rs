@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Record, Store, object, objects::kind_of, text, zoql};
 use crate::{
-    answers::{self, Answer, Category},
+    answers::{self, Answer},
     call::Call,
+    category::Category,
     operations::Family,
 };
 

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::{Record, Store, objects::capitalised};
 use crate::{
-    answers::{self, Answer, Category, Content},
+    answers::{self, Answer, Content},
     call::Call,
+    category::Category,
 };
 
 /// The size of a file whose id names none.

@@ -16,6 +16,7 @@ mod payments;
 mod seed;
 mod subscriptions;
 mod table;
+mod touched;
 mod zoql;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,8 +26,9 @@ use serde_json::{Map, Value, json};
 
 use self::table::Table;
 use crate::{
-    answers::{self, Answer, Category},
+    answers::{self, Answer},
     call::Call,
+    category::Category,
     operations::Family,
     options::Options,
 };

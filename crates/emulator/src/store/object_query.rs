@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use super::{Record, Store, singular};
 use crate::{
-    answers::{self, Answer, Category},
+    answers::{self, Answer},
     call::Call,
+    category::Category,
     operations::Family,
 };
 

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::{Record, Store, dates, malformed, merge, missing, not_found, object, text};
 use crate::{
-    answers::{self, Answer, Category},
+    answers::{self, Answer},
     call::Call,
+    category::Category,
 };
 
 impl Store {
