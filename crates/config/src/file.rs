@@ -218,7 +218,8 @@ section! {
         /// Attempts per call, the first included.
         attempts: At<Count<100>> = 5,
         /// The most repeats in each pool, as a share of its calls: `0.2` is one for every five
-        /// calls. Ten a second may always go besides.
+        /// calls. Ten a second may always go besides; the others wait. What Zuora refused for a
+        /// limit is not counted.
         budget: At<Share<10>> = 0.2,
         /// Whether POST and PATCH calls without an `Idempotency-Key` get one where Zuora takes
         /// them, so that they can be sent again when they were cut off. An app's own key is never

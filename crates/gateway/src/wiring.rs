@@ -168,6 +168,11 @@ mod tests {
 
     /// What admission is told of a file with these keys of the tenant and of the app.
     fn settings(tenant: &str, app: &str) -> Settings {
+        admission_settings(&config(tenant, app), 0)
+    }
+
+    /// A file with these keys of the tenant and of the app.
+    fn config(tenant: &str, app: &str) -> Config {
         let text = format!(
             "tenants:
   production:
@@ -186,8 +191,7 @@ apps:
 {app}
 "
         );
-        let config = config::parse(&text, Path::new("F"), &config::ProcessEnvironment);
-        admission_settings(&config.unwrap(), 0)
+        config::parse(&text, Path::new("F"), &config::ProcessEnvironment).unwrap()
     }
 
     #[test]
@@ -255,6 +259,24 @@ apps:
         let windows = windows.map(|calls| calls.map(std::num::NonZero::get));
         assert_eq!((windows, rate.enforce), ([Some(2500), None, Some(10_000)], false));
         assert_eq!((queue.max_requests, queue.max_bytes), (7, 2 << 20));
+    }
+
+    #[test]
+    fn what_is_written_of_retries_arrives() {
+        let told = |written: &str| {
+            let tenant = format!("    retry: {{{written}}}");
+            let policy = retry(&config(&tenant, "").tenants[0].retry);
+            let RetryPolicy { attempts, mint_idempotency_keys, repeats_contended, budgets } =
+                policy;
+            (attempts.get(), mint_idempotency_keys, repeats_contended, format!("{budgets:?}"))
+        };
+        let budgets = |share: &str| format!("Budgets {{ share: {share}, .. }}");
+
+        assert_eq!(told(""), (5, true, true, budgets("0.2")));
+        assert_eq!(told("attempts: 3"), (3, true, true, budgets("0.2")));
+        assert_eq!(told("mint_idempotency_keys: false"), (5, false, true, budgets("0.2")));
+        assert_eq!(told("contended_writes: return"), (5, true, false, budgets("0.2")));
+        assert_eq!(told("budget: 10"), (5, true, true, budgets("10.0")));
     }
 
     #[test]

@@ -80,12 +80,13 @@ impl Verdict {
 
 /// Why attempts are not repeated. Each is counted from zero on: a counter that is there only since its
 /// first time was never seen to rise, and an alert on it would miss that time.
-pub(crate) const ABANDONED: [&str; 9] = [
+pub(crate) const ABANDONED: [&str; 10] = [
     "ambiguous",
     "attempts",
     "budget",
     "caller-broke",
     "deadline",
+    "failed",
     "no-other-token",
     "not-replayable",
     "own-key",

@@ -14,7 +14,7 @@ use crate::caller::{ask, eventually, get, look, pool, request, state};
 use crate::running::Running;
 
 /// Every family of the contract that applies, without its prefix.
-const FAMILIES: [&str; 27] = [
+const FAMILIES: [&str; 28] = [
     "requests_total",
     "request_duration_seconds",
     "queue_wait_seconds",
@@ -36,6 +36,7 @@ const FAMILIES: [&str; 27] = [
     "cooldown_seconds",
     "token_refreshes_total",
     "token_expires_in_seconds",
+    "circuit_open",
     "connections",
     "legs_in_flight",
     "config_loaded_timestamp_seconds",

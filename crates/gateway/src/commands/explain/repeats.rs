@@ -77,6 +77,7 @@ pub(super) fn repeats(
         ("if not sent", "sent again: no byte of it left the gateway".to_owned()),
         ("if contended", contended(retry, sort)),
         ("if cut off", cut_off(retry, sort)),
+        ("if failed", failed(sort).to_owned()),
     ]
 }
 
@@ -111,6 +112,16 @@ fn cut_off(retry: &Retry, sort: Sort) -> String {
         }
         (Sort::Keyed, false) => format!("{IN_DOUBT}; with the app's own key, it is sent again"),
         (Sort::Plain, _) => IN_DOUBT.to_owned(),
+    }
+}
+
+/// What becomes of it when Zuora says that it failed, in any other way.
+fn failed(sort: Sort) -> &'static str {
+    match sort {
+        Sort::Read => {
+            "Zuora's answer is returned; sent again first, at most twice, if the cause may pass by itself"
+        }
+        Sort::Keyed | Sort::Plain => "Zuora's answer is returned",
     }
 }
 

@@ -63,6 +63,10 @@ fn a_read_is_sent_again_whatever_becomes_of_it() {
                 ("if not sent", AGAIN_IF_NOT_SENT),
                 ("if contended", "sent again: it only reads"),
                 ("if cut off", "sent again: it only reads"),
+                (
+                    "if failed",
+                    "Zuora's answer is returned; sent again first, at most twice, if the cause may pass by itself",
+                ),
             ],
         );
     }
@@ -112,6 +116,7 @@ fn a_write_without_a_key_is_sent_again_only_where_nothing_was_executed() {
                 ("if not sent", AGAIN_IF_NOT_SENT),
                 ("if contended", "sent again: Zuora rolled it back"),
                 ("if cut off", IN_DOUBT),
+                ("if failed", "Zuora's answer is returned"),
             ],
         );
     }
