@@ -111,6 +111,19 @@ async fn a_call_stays_behind_an_earlier_one_of_its_app_that_waits_for_something_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_stays_behind_an_earlier_one_of_its_app_that_waits_for_its_own_app() {
+    let lanes = lanes();
+    let subscription = at_once(&lanes, A, &[SUBSCRIPTION]);
+    let mut both = waiting(&lanes, A, &[ACCOUNT, SUBSCRIPTION]);
+    let mut later = waiting(&lanes, A, &[ACCOUNT]);
+    drop(subscription);
+    let both = both.goes();
+    assert!(later.still_waits());
+    drop(both);
+    drop(later.goes());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hundred_calls_of_one_app_delay_anothers_by_one() {
     let lanes = lanes();
     let held = at_once(&lanes, A, &[ACCOUNT]);
@@ -315,6 +328,23 @@ async fn a_call_that_comes_back_lets_go_who_waited_for_those_behind_it() {
     assert!(both.still_waits());
     drop(other);
     drop(both.goes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_comes_back_and_goes_at_once_lets_them_go_as_well() {
+    let lanes = lanes();
+    let early = at_once(&lanes, A, &[ACCOUNT]);
+    let ticket = early.ticket();
+    drop(early);
+    let other_account = at_once(&lanes, B, &[OTHER_ACCOUNT]);
+    let mut all = waiting(&lanes, A, &[ACCOUNT, OTHER_ACCOUNT, SUBSCRIPTION]);
+    let mut other = waiting(&lanes, C, &[SUBSCRIPTION]);
+    let back = again(&lanes, A, &[ACCOUNT], ticket).goes();
+    let other = other.goes();
+    drop((back, other_account));
+    assert!(all.still_waits());
+    drop(other);
+    drop(all.goes());
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ const NAMES: u64 = 5;
 enum Step {
     Enters { app: u32, keys: Vec<u64> },
     Ends(usize),
+    Rests(usize),
     ComesBack(usize),
     Leaves(usize),
     IsLate(usize),
@@ -88,11 +89,14 @@ struct Story {
     lanes: Arc<Lanes>,
     calls: Vec<(Call, Option<Lane>)>,
     judge: Judge,
+    /// Calls that will come back.
+    resting: Vec<(LaneTicket, Judged)>,
 }
 
 impl Story {
     fn new() -> Self {
-        Self { lanes: Lanes::new(1000), calls: Vec::new(), judge: Judge::default() }
+        let (lanes, judge) = (Lanes::new(1000), Judge::default());
+        Self { lanes, calls: Vec::new(), judge, resting: Vec::new() }
     }
 
     async fn take(&mut self, step: Step) {
@@ -101,11 +105,17 @@ impl Story {
             Step::Ends(choice) => {
                 self.pick(choice, true).map(|at| self.ends(at));
             }
-            Step::ComesBack(choice) => {
+            Step::Rests(choice) => {
                 if let Some(at) = self.pick(choice, true) {
                     let ticket = self.calls[at].1.as_ref().expect("it is inside").ticket();
-                    let Judged { app, keys, first_came, turn, .. } = self.ends(at);
-                    self.check();
+                    let judged = self.ends(at);
+                    self.resting.push((ticket, judged));
+                }
+            }
+            Step::ComesBack(choice) => {
+                if !self.resting.is_empty() {
+                    let (ticket, call) = self.resting.swap_remove(choice % self.resting.len());
+                    let Judged { app, keys, first_came, turn, .. } = call;
                     self.enters(app, keys, Some((ticket, first_came, turn)));
                 }
             }
@@ -190,6 +200,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (0..3_u32, names).prop_map(|(app, keys)| Step::Enters { app, keys }),
         3 => any.prop_map(Step::Ends),
+        2 => any.prop_map(Step::Rests),
         2 => any.prop_map(Step::ComesBack),
         1 => any.prop_map(Step::Leaves),
         1 => any.prop_map(Step::IsLate),
@@ -198,7 +209,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
     fn everybody_goes_when_promised_and_nobody_is_forgotten(steps in steps()) {
