@@ -188,7 +188,8 @@ impl fmt::Debug for Lane {
     }
 }
 
-/// A call in line. Dropping it takes the call out.
+/// A call in line. Dropping it takes the call out; lanes that are already on their way are dropped with
+/// the channel, or by whoever finds it closed.
 #[derive(Debug)]
 struct Waiting<'a> {
     lanes: &'a Arc<Lanes>,
@@ -199,8 +200,5 @@ struct Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.lanes.decide(|order, now, outbox| order.leave(self.id, now, outbox));
-        // Lanes that are already on their way come no further.
-        self.told.close();
-        drop(self.told.try_recv());
     }
 }

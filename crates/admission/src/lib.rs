@@ -31,6 +31,7 @@
 //! | How many permits may be used? | `capacity`, and what others take: `outside` |
 //! | How many calls in a time? | `pace` |
 //! | Does the tenant answer at all? | `circuit` |
+//! | Which of the calls about the same account goes first? | `lanes`, apart from all the rest |
 //! | All of it together, for one pool, for the tenant, from outside | `pool`, `state`, `admission` |
 //!
 //! # What dropping means

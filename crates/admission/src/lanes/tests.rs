@@ -284,8 +284,8 @@ async fn a_call_that_waited_has_the_place_of_its_first_wait() {
     let mut other = waiting(&lanes, B, &[ACCOUNT]);
     drop(first);
     let other = other.goes();
-    let mut back = waiting_again(&lanes, A, &[ACCOUNT], ticket);
     let mut late = waiting(&lanes, C, &[ACCOUNT]);
+    let mut back = waiting_again(&lanes, A, &[ACCOUNT], ticket);
     drop(other);
     for call in [&mut back, &mut second, &mut late] {
         drop(call.goes());
