@@ -54,7 +54,7 @@ use self::order::{Answer, Order, Outbox, Pass};
 use crate::sync::{Mutex, MutexGuard, oneshot};
 use crate::{AppId, Shed};
 
-/// The lanes of one tenant. See the [module's documentation](self) for how.
+/// The lanes of one tenant: one call at a time for each, in turns that are fair between apps.
 pub struct Lanes {
     order: Mutex<Order>,
 }
