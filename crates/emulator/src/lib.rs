@@ -45,8 +45,15 @@
 //! - **Rate windows**, if asked for: `ratelimit-*`, and a bare code 70 without
 //!   `Retry-After`. Refused calls count.
 //! - **Idempotency keys** on `POST` and `PATCH`: outcomes, failures included,
-//!   kept for 24 hours; 409 while the first call is being worked on, 422 for
-//!   another method or path, and HTTP 400 for `PUT`, as seen on real tenants.
+//!   kept for 24 hours with status, headers and body; 409 while the first call
+//!   is being worked on, also when its connection is long gone; 422 for another
+//!   method or URL, and HTTP 400 for `PUT`, as seen on real tenants. What was
+//!   refused before any work (401, 429) is not kept.
+//! - **Lock contention**, unless [`Options::lock_contention`] says otherwise:
+//!   of two writes on one account that overlap in time, the later one takes its
+//!   time and is rolled back, with category 50 in the shape of its family. A
+//!   write is on the accounts that its path or its JSON names, and on those
+//!   whose subscriptions or orders it names, as far as they exist.
 //! - **Versions.** With `Zuora-Version` 2024-05-20 or later failures have
 //!   statuses of their own; before that, and without it, they hide behind 200.
 //! - **Data**: accounts with contacts, subscriptions, orders (and the older
@@ -64,11 +71,37 @@
 //!
 //! # What is not
 //!
-//! TLS; SOAP; the asynchronous form `/v1/async/…` of other operations and its
-//! callouts; AQuA, data queries and other jobs (they succeed at once, without
+//! TLS; SOAP, but for the shape of its failures; the asynchronous form
+//! `/v1/async/…` of other operations and its callouts, and contention there; AQuA, data queries and other jobs (they succeed at once, without
 //! results); prices, invoices and any other reckoning: amounts are made up.
-//! CRUD failures come as HTTP 200, and tokens know no permissions. Nothing was
-//! compared with a real tenant.
+//! CRUD failures come as HTTP 200, and tokens know no permissions. An action
+//! that contends is rolled back with all its rows. Cuts between bytes need
+//! HTTP/1.1, and over a connection in memory a reset looks like an end.
+//! Nothing was compared with a real tenant.
+//!
+//! # Faults
+//!
+//! A [`Fault`] strikes calls by method and path, as often as it says; a call
+//! meets one at most. [`FaultKind`] has them all; what it means for the work:
+//!
+//! | kind | the caller sees | the work |
+//! |---|---|---|
+//! | `answer` | this answer | undone, or done: `executed` |
+//! | `fail` | a category, in a shape, of a length | undone, kept under the key |
+//! | `contended` | category 50 | rolled back, kept under the key |
+//! | `refuse_concurrency`, `refuse_rate`, `limit_in_body`, `unauthenticated`, `html_unavailable` | a refusal | undone |
+//! | `gateway_timeout` | HTTP 504 of the edge, `after_ms` | done `completes_after_ms` later, or never |
+//! | `cut` | the connection ends without an answer | undone, or done before: `executed` |
+//! | `cut_later` | the same, as soon as the request is there | done `milliseconds` later |
+//! | `cut_request` | the connection ends `after` so many bytes of the request | undone; done if it came whole and `executed` says so |
+//! | `cut_answer` | the connection ends `after` so many bytes of the answer | done |
+//! | `cut_body` | the answer's body breaks off `after` so many bytes | done |
+//! | `delay`, `body_size` | an answer that is late, or of any size | done |
+//!
+//! `cut_later`, `cut_request` and `cut_answer` can `reset` the connection
+//! instead of closing it. [`Tenant::strikes`] tells what struck, with how many bytes passed, so that a test which
+//! counts `after` up knows when it has seen them all. [`Ledger::executed_twice`]
+//! says whether any write took effect more than once.
 //!
 //! # Controls
 //!
@@ -79,10 +112,37 @@
 //! | `GET /emulator/ledger?executed=N` | | the [`Ledger`] as JSON, with the last N calls and refusals (1000) |
 //! | `POST /emulator/reset` | | forgets ledger, idempotency keys and faults |
 //! | `POST /emulator/faults` | a [`Fault`], or a list | adds faults |
-//! | `GET`, `DELETE /emulator/faults` | | lists those that wait; takes them back |
+//! | `GET /emulator/faults` | | those `waiting`, and the last thousand that `struck`: how many bytes `passed`, and whether that was the `whole` message |
+//! | `DELETE /emulator/faults` | | takes back those that wait |
 //! | `POST /emulator/limits` | `{"Default": 20, "Object Query": null}` | changes limits; `null` lifts one |
 //! | `POST /emulator/outsider` | `{"limit_type": "Default", "permits": 10}` | somebody else holds so many permits from now on |
 //! | `POST /emulator/revoke` | | takes all tokens back |
+//!
+//! Cuts are faults like the others:
+//!
+//! ```sh
+//! tenant=http://127.0.0.1:8081/emulator
+//!
+//! # The next POST of an account ends 200 bytes into the request, with a reset.
+//! curl $tenant/faults -d '{"method": "POST", "path": "/v1/accounts",
+//!     "kind": {"cut_request": {"after": 200, "reset": true}}}'
+//! # Two calls arrive whole and are done, and no byte of an answer comes back.
+//! curl $tenant/faults -d '{"path": "/v1", "times": 2,
+//!     "kind": {"cut_request": {"after": 1000000, "executed": true}}}'
+//! # The answer ends in the midst of its status line.
+//! curl $tenant/faults -d '{"path": "/v1/orders", "kind": {"cut_answer": {"after": 12}}}'
+//! # The connection ends at once, and the order is done three seconds later.
+//! curl $tenant/faults -d '{"path": "/v1/orders", "kind": {"cut_later": {"milliseconds": 3000}}}'
+//! # The edge gives up after two seconds; the work is done a second after that.
+//! curl $tenant/faults -d '{"path": "/v1/orders",
+//!     "kind": {"gateway_timeout": {"after_ms": 2000, "completes_after_ms": 1000}}}'
+//! # A temporary failure as a SOAP fault, large enough to be compressed.
+//! curl $tenant/faults -d '{"path": "/v1",
+//!     "kind": {"fail": {"category": 61, "shape": "soap_fault", "message_bytes": 2000}}}'
+//! # What struck, and what took effect.
+//! curl $tenant/faults
+//! curl "$tenant/ledger?executed=10"
+//! ```
 //!
 //! The data begins with accounts `A00000001` onward, each with a subscription
 //! `A-S00000001` onward, and with products of one rate plan each.

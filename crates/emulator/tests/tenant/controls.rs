@@ -62,3 +62,23 @@ async fn a_control_that_cannot_be_read_says_what_is_wrong() {
     assert_eq!(control(address, "POST", "/emulator/limits", r#"{"Big": 1}"#).await.status, 404);
     assert_eq!(control(address, "GET", "/emulator/nothing", "").await.status, 404);
 }
+
+#[tokio::test]
+async fn the_examples_of_the_documentation_are_understood() {
+    let tenant = tenant(0).await;
+    let documentation: Vec<&str> = include_str!("../../src/lib.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .collect();
+    let documentation = documentation.join("\n");
+    let examples: Vec<&str> =
+        documentation.split("-d '").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
+
+    for example in &examples {
+        let answer = control(tenant.address(), "POST", "/emulator/faults", example).await;
+        assert_eq!(answer.status, 200, "{example}: {}", answer.json());
+    }
+
+    assert_eq!(tenant.faults().len(), examples.len());
+    assert_eq!(examples.len(), 6);
+}

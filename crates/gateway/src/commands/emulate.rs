@@ -29,6 +29,10 @@ pub struct Emulate {
     /// How long a token is valid, in seconds.
     #[arg(long, default_value_t = 3598)]
     token_lifetime: u64,
+    /// Let writes on one account overlap in time. Otherwise the later one is rolled back for lock
+    /// contention, category 50, as Zuora does.
+    #[arg(long)]
+    no_lock_contention: bool,
     /// How many accounts there are from the start.
     #[arg(long, default_value_t = 100)]
     accounts: usize,
@@ -71,6 +75,7 @@ impl Emulate {
             service_time: self.service_time,
             retry_after: Duration::from_secs(self.retry_after),
             token_lifetime: Duration::from_secs(self.token_lifetime),
+            lock_contention: !self.no_lock_contention,
             accounts: self.accounts,
             seed: self.seed,
             ..Options::default()
@@ -97,6 +102,9 @@ fn summary(ledger: &Ledger) -> String {
         "\n{} calls executed, {} of them writes\n",
         ledger.executed_total, ledger.executed_writes
     );
+    if ledger.contended_calls > 0 {
+        let _ = writeln!(text, "  {} writes met another on their account", ledger.contended_calls);
+    }
     for (limit_type, most) in &ledger.most_in_flight {
         let limit = ledger.limits.get(limit_type).map_or("none".to_owned(), ToString::to_string);
         let refused = ledger.refused_by_limit_type.get(limit_type).copied().unwrap_or_default();
