@@ -204,11 +204,7 @@ fn judge_by_body(
     let Some(complaint) = is_whole.then_some(&text).and_then(|text| read(text)) else {
         return judge_by_status(status);
     };
-    if complaint.is_rows
-        || complaint.is_success()
-        || complaint.is_hopeless()
-        || glance::says_success(&text, true)
-    {
+    if complaint.is_rows || complaint.is_hopeless() || glance::says_success(&text, true) {
         return Verdict::Failed { is_temporary: false };
     }
     if complaint.is_purely(|code| code == Category::Authentication) {

@@ -18,7 +18,8 @@ pub(super) fn read(operation: Option<&Operation>, body: &[u8], found: &mut Subje
     if path.starts_with("/v1/action/") {
         read_rows(body, found);
     }
-    let walk = Walk { names_bank_accounts: path.contains("payment-method"), kind: None, found };
+    let names_bank_accounts = path.contains("payment-method");
+    let walk = Walk { names_bank_accounts, of: Of::Nothing, found };
     // An error is the end of the look, of the room for subjects, or of what is JSON.
     let _ = walk.deserialize(&mut serde_json::Deserializer::from_slice(body));
 }
@@ -48,22 +49,31 @@ fn read_rows(body: &[u8], found: &mut Subjects) {
     }
 }
 
+/// What the field before a value says of it.
+#[derive(Clone, Copy)]
+enum Of {
+    Nothing,
+    /// The value is the name: `"accountKey": "A00000001"`.
+    Name(SubjectKind),
+    /// The value is the thing itself: `"Account": {"Id": …}`.
+    Thing(SubjectKind),
+}
+
 /// A walk through one value of the body.
 struct Walk<'f> {
     /// `accountNumber` is the number of an account at a bank.
     names_bank_accounts: bool,
-    /// What the value names, if the field before it says so.
-    kind: Option<SubjectKind>,
+    of: Of,
     found: &'f mut Subjects,
 }
 
 impl Walk<'_> {
-    fn below(&mut self, kind: Option<SubjectKind>) -> Walk<'_> {
-        Walk { names_bank_accounts: self.names_bank_accounts, kind, found: &mut *self.found }
+    fn below(&mut self, of: Of) -> Walk<'_> {
+        Walk { names_bank_accounts: self.names_bank_accounts, of, found: &mut *self.found }
     }
 
     fn name<E: Error>(self, name: &str) -> Result<(), E> {
-        if let Some(kind) = self.kind {
+        if let Of::Name(kind) = self.of {
             self.found.add(kind, name);
         }
         if self.found.is_full() { Err(E::custom("enough")) } else { Ok(()) }
@@ -86,15 +96,15 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<M: MapAccess<'de>>(mut self, mut map: M) -> Result<(), M::Error> {
-        let bank = self.names_bank_accounts;
-        while let Some(kind) = map.next_key_seed(Field { names_bank_accounts: bank })? {
-            map.next_value_seed(self.below(kind))?;
+        let (of, names_bank_accounts) = (self.of, self.names_bank_accounts);
+        while let Some(next) = map.next_key_seed(Field { of, names_bank_accounts })? {
+            map.next_value_seed(self.below(next))?;
         }
         Ok(())
     }
 
     fn visit_seq<S: SeqAccess<'de>>(mut self, mut seq: S) -> Result<(), S::Error> {
-        while seq.next_element_seed(self.below(None))?.is_some() {}
+        while seq.next_element_seed(self.below(Of::Nothing))?.is_some() {}
         Ok(())
     }
 
@@ -124,30 +134,38 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Reads a field's name for what its value names.
+/// Reads a field's name for what it says of the value.
 struct Field {
+    /// What the object is.
+    of: Of,
     names_bank_accounts: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Field {
-    type Value = Option<SubjectKind>;
+    type Value = Of;
 
-    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Of, D::Error> {
         key.deserialize_str(self)
     }
 }
 
 impl<'de> Visitor<'de> for Field {
-    type Value = Option<SubjectKind>;
+    type Value = Of;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a field's name")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        if self.names_bank_accounts && name.eq_ignore_ascii_case("accountNumber") {
-            return Ok(None);
-        }
-        Ok(SubjectKind::of_field(name))
+    fn visit_str<E: Error>(self, name: &str) -> Result<Of, E> {
+        let of = match (name, self.of) {
+            ("Id" | "id", Of::Thing(kind)) => Of::Name(kind),
+            ("Account", _) => Of::Thing(SubjectKind::Account),
+            ("Subscription", _) => Of::Thing(SubjectKind::Subscription),
+            _ if self.names_bank_accounts && name.eq_ignore_ascii_case("accountNumber") => {
+                Of::Nothing
+            }
+            _ => SubjectKind::of_field(name).map_or(Of::Nothing, Of::Name),
+        };
+        Ok(of)
     }
 }

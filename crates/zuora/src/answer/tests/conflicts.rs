@@ -62,6 +62,9 @@ fn a_conflict_that_cannot_be_read_is_waited_for() {
     Answer::new(409, "", "").with("content-length", "0").is(Verdict::InProgress);
     Answer::json(409, "\u{1}").with("content-encoding", "br").is(Verdict::InProgress);
     let mut broken = Answer::json(409, reasons(&["50000050"])).gzipped();
+    let checksum = broken.body.len() - 8;
+    broken.body[checksum] ^= 1;
+    broken.clone().is(Verdict::InProgress);
     broken.body.truncate(30);
     broken.is(Verdict::InProgress);
 }
@@ -81,6 +84,7 @@ fn any_other_conflict_is_a_failure() {
         r#"{"success":false,"success":false,"reasons":[{"code":50000050}]}"#,
         r#"{"reasons":"in the old days"}"#,
         "[1]",
+        "[]",
     ] {
         Answer::json(409, body).is(FAILED);
     }

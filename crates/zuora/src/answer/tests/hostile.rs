@@ -1,5 +1,7 @@
 //! Whatever the bytes: a verdict, never a panic, and no more work than a look.
 
+use flate2::GzBuilder;
+
 use super::*;
 
 #[test]
@@ -40,6 +42,28 @@ fn a_body_longer_than_the_look_says_nothing() {
             Answer::json(200, long.as_bytes()).gzipped().is(verdict);
             Answer::json(200, &long.as_bytes()[..long.len().min(ANSWER_LOOK)]).is(verdict);
         }
+    }
+}
+
+#[test]
+fn what_ends_before_the_look_may_go_on_behind_it() {
+    let mut padded = reasons(&["50000050"]);
+    padded.push_str(&" ".repeat(ANSWER_LOOK - 1 - padded.len()));
+    Answer::json(200, padded.as_str()).is(CONTENDED);
+    padded.push(' ');
+    Answer::json(200, padded.as_str()).is(Verdict::Relay);
+    Answer::json(409, padded.as_str()).is(FAILED);
+    Answer::json(200, padded).gzipped().is(Verdict::Relay);
+
+    // A text that is short, and packed so that its end lies behind the look.
+    let mut random = Random(64);
+    let noise: String = (0..12_000).map(|_| char::from(b'a' + random.byte() % 26)).collect();
+    for (name, verdict) in [(40_000, CONTENDED), (60_000, Verdict::Relay)] {
+        let builder = GzBuilder::new().filename(vec![b'x'; name]);
+        let mut encoder = builder.write(Vec::new(), Compression::default());
+        encoder.write_all(reasons(&["50000050"]).replace("7F2E", &noise).as_bytes()).unwrap();
+        let body = encoder.finish().unwrap();
+        Answer::json(200, body).with("content-encoding", "gzip").is(verdict);
     }
 }
 

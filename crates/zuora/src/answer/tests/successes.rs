@@ -15,6 +15,8 @@ fn success_is_success_whatever_words_are_in_it() {
         r#"{"id":"1","notes":"code\":50000070"}"#,
         r#"{"code":{"reasons":[{"code":50000070}]}}"#,
         r#"{"reasons":"REQUEST_EXCEEDED_LIMIT","code\"":1}"#,
+        r#"{"id":"1","reasons":[{"code":50000050}],"callout":{"success":false}}"#,
+        r#"{"callout":{"success":false},"code":"LOCK_COMPETITION","message":"a record"}"#,
         r#"{"reasons":[],"code":"REQUEST_EXCEEDED_LIMIT"}"#,
         // The rows of an Action: some may have been executed.
         r#"[{"Success":true,"Id":"1"},{"Success":false,"Errors":[{"Code":"REQUEST_EXCEEDED_LIMIT","Message":"…"}]}]"#,
