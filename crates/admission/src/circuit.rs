@@ -139,6 +139,7 @@ impl Circuit {
 
     /// A permit came back. If it was the probe's, and told nothing, another may probe.
     pub(crate) fn give_back(&mut self, stamp: Stamp, now: Instant) {
+        self.advance(now);
         if let Some(pause) = self.probing(stamp) {
             self.standing = Standing::Open { until: now, pause };
         }
@@ -166,6 +167,7 @@ impl Circuit {
         now: Instant,
         jitter: impl FnOnce(Duration) -> Duration,
     ) -> Option<Change> {
+        self.advance(now);
         let pause = match self.standing {
             Standing::Closed { .. } if stamp.generation < self.generation => return None,
             Standing::Closed { failures } if failures + 1 < FAILURES => {

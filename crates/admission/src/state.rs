@@ -246,6 +246,7 @@ impl State {
     /// long as anything of theirs is left.
     pub(crate) fn snapshot(&mut self, live: &Live, now: Instant) -> Snapshot {
         let Self { pools, tenant, .. } = self;
+        tenant.circuit.advance(now);
         let shown = pools.iter_mut().map(|pool| {
             pool.capacity.advance(now);
             pool.snapshot(tenant, live, now)

@@ -7,6 +7,7 @@ mod circuit;
 mod deadlines;
 mod dropping;
 mod fairness;
+mod outage;
 mod pace;
 mod patience;
 mod prediction;

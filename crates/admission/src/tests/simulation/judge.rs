@@ -25,15 +25,21 @@ pub(super) struct Seen {
     pub(super) late: u32,
     pub(super) cooldown: u32,
     pub(super) hopeless: u32,
+    pub(super) contended: u32,
+    pub(super) unreached: u32,
+    pub(super) down: u32,
+    pub(super) openings: u32,
+    pub(super) probes: u32,
 }
 
 impl Seen {
     pub(super) fn everything_happened(self) {
         let Self { at_once, waited, finished, left, concurrency, rate, .. } = self;
         let Self { again, limits, full, late, cooldown, hopeless, .. } = self;
-        let served = [at_once, waited, finished, again];
-        let not_served = [left, full, late, cooldown, hopeless];
-        let said = [concurrency, rate, limits];
+        let Self { contended, unreached, down, openings, probes, .. } = self;
+        let served = [at_once, waited, finished, again, contended, probes];
+        let not_served = [left, full, late, cooldown, hopeless, down];
+        let said = [concurrency, rate, limits, unreached, openings];
         let rarest = served.into_iter().chain(not_served).chain(said).min();
         assert!(rarest >= Some(100), "too quiet: {self:?}");
     }
@@ -53,6 +59,11 @@ impl AddAssign for Seen {
         self.late += more.late;
         self.cooldown += more.cooldown;
         self.hopeless += more.hopeless;
+        self.contended += more.contended;
+        self.unreached += more.unreached;
+        self.down += more.down;
+        self.openings += more.openings;
+        self.probes += more.probes;
     }
 }
 
@@ -63,6 +74,8 @@ enum Event {
     /// Refused while so many others were in flight; it had been sent then.
     Refused(u32, Instant),
     Paused(Instant),
+    /// The tenant is up again.
+    Up,
 }
 
 /// Jitter is the admission's own choice, so the judge knows only the earliest and the latest end of
@@ -82,6 +95,9 @@ pub(super) struct Wish {
     pub(super) asked: Instant,
     pub(super) deadline: Instant,
     pub(super) not_before: Option<Instant>,
+    /// Whether that moment is our own choice.
+    pub(super) is_chosen: bool,
+    pub(super) may_probe: bool,
 }
 
 impl Wish {
@@ -91,6 +107,11 @@ impl Wish {
             return self.asked;
         };
         named + most_jitter(named - self.asked).min((self.deadline - named) / 2) + TICK
+    }
+
+    /// Whether its deadline comes before it may be sent.
+    pub(super) fn rests_too_long(&self) -> bool {
+        self.not_before.is_some_and(|named| self.deadline <= named)
     }
 
     /// Whether it could go at `now`, and could have gone before.
@@ -146,7 +167,7 @@ impl Books {
     }
 
     /// Somebody is served, after having `waited` or at once.
-    pub(super) fn begins(&mut self, ask: u64, waited: bool, now: Instant) {
+    pub(super) fn begins(&mut self, ask: u64, waited: bool, tries: bool, now: Instant) {
         let wish = self.waiting.remove(&ask).expect("served without having asked");
         assert!(now < wish.deadline, "served after the deadline");
         assert!(wish.not_before.is_none_or(|named| named <= now), "sent before its time");
@@ -156,7 +177,8 @@ impl Books {
 
         for other in self.waiting.values().filter(|other| other.could_go(now)) {
             assert!(waited, "overtook {other:?}");
-            let in_order = other.app != wish.app || wish.number < other.number;
+            let reads_first = tries && wish.may_probe && !other.may_probe;
+            let in_order = other.app != wish.app || wish.number < other.number || reads_first;
             assert!(in_order, "{wish:?} overtook {other:?}");
         }
     }
@@ -175,6 +197,10 @@ impl Books {
         self.story.push((now, Event::Paused(until)));
     }
 
+    pub(super) fn is_up(&mut self, now: Instant) {
+        self.story.push((now, Event::Up));
+    }
+
     pub(super) fn limits(&mut self, limit: u32, now: Instant) {
         self.story.push((now, Event::Limit(limit)));
     }
@@ -182,11 +208,15 @@ impl Books {
     /// Nobody who could go waits beside a permit that could be used. True whenever all is quiet.
     pub(super) fn nobody_waits_for_nothing(&self, now: Instant) {
         assert!(self.waiting.len() <= self.bound, "{} wait", self.waiting.len());
-        let least = self.allowed(now, Reading::Least);
-        if self.in_flight < least {
-            let idle = self.waiting.values().find(|wish| wish.could_go(now));
-            assert!(idle.is_none(), "{idle:?} waits with {} of {least} used", self.in_flight);
-        }
+        let idle = self.who_could_go(now);
+        assert!(idle.is_none(), "{idle:?} waits with {} used", self.in_flight);
+    }
+
+    /// Returns somebody who waits beside a permit that could be used, one that reads if there is one.
+    pub(super) fn who_could_go(&self, now: Instant) -> Option<Wish> {
+        let has_room = self.in_flight < self.allowed(now, Reading::Least);
+        let could_go = self.waiting.values().filter(|wish| has_room && wish.could_go(now));
+        could_go.max_by_key(|wish| wish.may_probe).copied()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -195,7 +225,7 @@ impl Books {
 
     /// Whether a call really has to rest until its deadline.
     pub(super) fn must_rest(&self, wish: &Wish, now: Instant) -> bool {
-        let own = wish.not_before.is_some_and(|named| wish.deadline <= named);
+        let own = !wish.is_chosen && wish.rests_too_long();
         let last = wish.deadline - TICK.min(wish.deadline - now);
         own || self.allowed(last, Reading::Least) == 0
     }
@@ -274,6 +304,7 @@ impl Tale {
                     *clean = since;
                 }
             }
+            Event::Up => self.steps = Some((1, self.shut.map_or(at, |shut| shut.max(at)))),
             Event::Paused(until) => {
                 if until <= at || self.paused.is_some_and(|paused| until <= paused) {
                     return;

@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 
 use super::super::*;
 use super::judge::{Books, Seen, Wish};
-use crate::{Refused, Ticket};
+use crate::tests::outage::Outage;
+use crate::{Circuit, Refused, Ticket};
 
 const APPS: usize = 3;
 const CALLS: u64 = 140;
@@ -24,6 +25,9 @@ struct World {
     pools: Vec<TenantPool>,
     /// Requests left in the tenant's rate window, and its end.
     window: (u32, Instant),
+    /// It does not answer before this moment.
+    silent_until: Instant,
+    outage: Outage,
     calls: u64,
     seen: Seen,
 }
@@ -35,6 +39,24 @@ struct TenantPool {
     outsiders: u32,
     at_tenant: u32,
     books: Books,
+}
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Served,
+    /// Rolled back, and worth another try.
+    Contended,
+    Refused(Refused),
+    Unreached,
+}
+
+/// A permit that the story is about.
+struct Sent {
+    permit: Permit,
+    wish: Wish,
+    /// Its place in the story.
+    number: u64,
 }
 
 #[derive(Clone)]
@@ -85,7 +107,8 @@ impl Life {
         let window = (dice.random_range(20..60), start + secs(5));
         let admission = Admission::with_jitter(settings, Start::Full, Jitter::from_seed(seed));
         let (taken, calls, seen) = (BTreeSet::new(), 0, Seen::default());
-        let world = World { dice, start, taken, pools, window, calls, seen };
+        let (silent_until, outage) = (start, Outage::default());
+        let world = World { dice, start, taken, pools, window, silent_until, outage, calls, seen };
         Self { admission, world: Arc::new(Mutex::new(world)) }
     }
 
@@ -100,23 +123,24 @@ impl Life {
                 deadline: Deadline::Permit(wish.deadline),
                 user: None,
                 place,
-                may_probe: true,
+                may_probe: wish.may_probe,
             };
             let began = self.wait(pool, &wish, ask, leaves).await;
-            let Some(permit) = began else { break };
-            let again = self.request(pool, app, permit).await;
-            let Some((ticket, refused_until)) = again else { break };
+            let Some(sent) = began else { break };
+            let again = self.request(pool, app, sent).await;
+            let Some((ticket, not_before, is_chosen)) = again else { break };
             place = Place::Front(ticket);
             wish.asked = Instant::now();
-            wish.not_before = Some(refused_until);
+            wish.not_before = Some(not_before);
+            wish.is_chosen = is_chosen;
             self.world().seen.again += 1;
         }
         self.all_is_well().await;
     }
 
     /// Waits for a permit, unless the caller leaves or the call is turned away.
-    async fn wait(&self, pool: usize, wish: &Wish, ask: Ask, leaves: Instant) -> Option<Permit> {
-        let number = self.world().pools[pool].books.asks(*wish);
+    async fn wait(&self, pool: usize, wish: &Wish, ask: Ask, leaves: Instant) -> Option<Sent> {
+        let ask_number = self.world().pools[pool].books.asks(*wish);
         let outcome = tokio::select! {
             biased;
             outcome = self.admission.admit(ask) => Some(outcome),
@@ -124,52 +148,92 @@ impl Life {
         };
         let now = Instant::now();
         let world = &mut *self.world();
-        let (books, seen) = (&mut world.pools[pool].books, &mut world.seen);
+        let World { pools, outage, seen, .. } = world;
         match outcome {
             Some(Ok(permit)) => {
                 let waited = permit.reason().is_some();
                 *(if waited { &mut seen.waited } else { &mut seen.at_once }) += 1;
-                books.begins(number, waited, now);
-                return Some(permit);
+                let (number, tries) = outage.goes(wish.number, true, now);
+                pools[pool].books.begins(ask_number, waited, tries, now);
+                let reads = pools.iter().filter_map(|pool| pool.books.who_could_go(now));
+                let reads = reads.filter(|wish| wish.may_probe && tries).count();
+                assert!(wish.may_probe || reads == 0, "{wish:?} tries before one that reads");
+                return Some(Sent { permit, wish: *wish, number });
             }
             Some(Err(shed)) => {
-                books.leaves(number);
-                seen.turned_away(shed, wish, books, now);
+                pools[pool].books.leaves(ask_number);
+                seen.turned_away(shed, wish, &pools[pool].books, outage, now);
             }
             None => {
-                books.leaves(number);
+                pools[pool].books.leaves(ask_number);
                 seen.left += 1;
             }
         }
         None
     }
 
-    /// One request at the tenant. If it was refused, returns the ticket to ask again with, and when.
-    async fn request(&self, pool: usize, app: usize, permit: Permit) -> Option<(Ticket, Instant)> {
+    /// One request at the tenant. If it is repeated, returns the ticket to ask again with, not before
+    /// when, and whether that is our own choice.
+    async fn request(
+        &self,
+        pool: usize,
+        app: usize,
+        sent: Sent,
+    ) -> Option<(Ticket, Instant, bool)> {
         let began = Instant::now();
-        let (refused, takes) = self.world().arrives(pool);
+        let (end, takes) = self.world().arrives(pool);
         self.moment(takes).await;
-        let said = self.world().says(pool);
+        let Sent { permit, wish, number } = sent;
+        let is_answered = !matches!(end, End::Unreached);
+        let said = is_answered.then(|| self.world().says(pool)).flatten();
         if let Some(limit) = said {
             permit.observe(Said { limit, remaining: None });
             settle().await;
         }
         let now = Instant::now();
-        self.world().pools[pool].books.ends(app, began, now);
-        let Some(kind) = refused else {
-            self.world().served(pool);
-            drop(permit);
-            return None;
+        let world = &mut *self.world();
+        world.pools[pool].books.ends(app, began, now);
+        let ticket = permit.ticket();
+        match end {
+            End::Served | End::Contended => {
+                world.served(pool);
+                world.reached(number, now);
+                permit.reached();
+            }
+            End::Unreached => {
+                world.pools[pool].at_tenant -= 1;
+                world.seen.unreached += 1;
+                world.outage.unreached(wish.number, number, now);
+                permit.unreached();
+            }
+            End::Refused(kind) => {
+                world.reached(number, now);
+                world.refuses(pool, kind, began, now);
+                let (Refused::Concurrency { until }
+                | Refused::Elsewhere { until }
+                | Refused::Rate { until }) = kind;
+                return Some((permit.refused(kind), until, false));
+            }
+        }
+        world.outage.comes_back(wish.number, now);
+        drop(permit);
+        let again = match end {
+            End::Contended => {
+                world.seen.contended += 1;
+                true
+            }
+            End::Unreached => world.dice.random_bool(0.5),
+            End::Served | End::Refused(_) => false,
         };
-        self.world().refuses(pool, kind, began, now);
-        let (Refused::Concurrency { until }
-        | Refused::Elsewhere { until }
-        | Refused::Rate { until }) = kind;
-        Some((permit.refused(kind), until))
+        let until = now + millis(world.dice.random_range(1..2000));
+        again.then_some((ticket.resting_until(until), until, true))
     }
 
     fn outsiders_come_and_go(&self) {
         let world = &mut *self.world();
+        if world.dice.random_bool(0.02) {
+            world.silent_until = Instant::now() + millis(world.dice.random_range(100..9000));
+        }
         for pool in &mut world.pools {
             if world.dice.random_bool(0.04) {
                 pool.outsiders = world.dice.random_range(0..=pool.limit);
@@ -191,8 +255,22 @@ impl Life {
 
     async fn all_is_well(&self) {
         settle().await;
-        for pool in &self.world().pools {
-            pool.books.nobody_waits_for_nothing(Instant::now());
+        let (now, world) = (Instant::now(), self.world());
+        let snapshot = self.admission.snapshot();
+        let is_closed = snapshot.circuit == Circuit::Closed;
+        assert_eq!(is_closed, !world.outage.is_down(), "{:?}", world.outage);
+        for (pool, shown) in world.pools.iter().zip(&snapshot.pools) {
+            let in_flight = pool.books.in_flight;
+            assert_eq!((shown.in_use, shown.permits_out), (in_flight, in_flight));
+            if is_closed {
+                pool.books.nobody_waits_for_nothing(now);
+            } else if world.outage.is_to_be_tried(now) {
+                assert_eq!(
+                    pool.books.who_could_go(now).map(|wish| wish.number),
+                    None,
+                    "nobody tries"
+                );
+            }
         }
     }
 
@@ -207,7 +285,8 @@ impl Life {
             }
         }
         assert_eq!(Arc::strong_count(&self.admission), 1, "a timer outlives its purpose");
-        world.seen
+        let Outage { openings, probes, .. } = world.outage;
+        Seen { openings, probes, ..world.seen }
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -230,11 +309,13 @@ impl World {
             false => 1_000_000,
         };
         let leaves = self.slot(millis(leaves));
-        (pool, app, Wish { app, number: self.calls, asked, deadline, not_before: None }, leaves)
+        let (number, may_probe) = (self.calls, self.dice.random_bool(0.4));
+        let (not_before, is_chosen) = (None, false);
+        (pool, app, Wish { app, number, asked, deadline, not_before, is_chosen, may_probe }, leaves)
     }
 
-    /// A request arrives at the tenant, which refuses it at once or takes its time.
-    fn arrives(&mut self, pool: usize) -> (Option<Refused>, Duration) {
+    /// A request arrives at the tenant, or does not: it is refused at once, or takes its time.
+    fn arrives(&mut self, pool: usize) -> (End, Duration) {
         let now = Instant::now();
         if self.window.1 <= now {
             self.window = (self.dice.random_range(20..200), now + secs(5));
@@ -242,17 +323,23 @@ impl World {
         let takes = if self.dice.random_bool(0.05) { 100..4000 } else { 5..400 };
         let takes = millis(self.dice.random_range(takes));
         let quick = millis(self.dice.random_range(1..20));
+        if now < self.silent_until {
+            let takes = if self.dice.random_bool(0.1) { takes * 6 } else { quick };
+            self.pools[pool].at_tenant += 1;
+            return (End::Unreached, takes);
+        }
         if self.window.0 == 0 {
-            return (Some(Refused::Rate { until: self.window.1 }), quick);
+            return (End::Refused(Refused::Rate { until: self.window.1 }), quick);
         }
         self.window.0 -= 1;
         let pool = &mut self.pools[pool];
         if pool.at_tenant + pool.outsiders >= pool.limit {
             let wait = millis(self.dice.random_range(100..20_000));
-            return (Some(Refused::Concurrency { until: now + quick + wait }), quick);
+            return (End::Refused(Refused::Concurrency { until: now + quick + wait }), quick);
         }
         pool.at_tenant += 1;
-        (None, takes)
+        let is_contended = self.dice.random_bool(0.04);
+        (if is_contended { End::Contended } else { End::Served }, takes)
     }
 
     /// What the tenant says of its limit, if it is news.
@@ -265,6 +352,13 @@ impl World {
         pool.books.limits(pool.limit, Instant::now());
         self.seen.limits += 1;
         Some(pool.limit)
+    }
+
+    /// An answer came to the request of this number.
+    fn reached(&mut self, number: u64, now: Instant) {
+        if self.outage.reached(number) {
+            self.pools.iter_mut().for_each(|pool| pool.books.is_up(now));
+        }
     }
 
     fn served(&mut self, pool: usize) {
@@ -300,7 +394,14 @@ impl World {
 
 impl Seen {
     /// Nobody is turned away without the reason that is given.
-    fn turned_away(&mut self, shed: Shed, wish: &Wish, books: &Books, now: Instant) {
+    fn turned_away(
+        &mut self,
+        shed: Shed,
+        wish: &Wish,
+        books: &Books,
+        outage: &Outage,
+        now: Instant,
+    ) {
         match shed {
             Shed::QueueFull { .. } => {
                 assert!(books.is_full(), "turned away from a queue with room");
@@ -308,7 +409,8 @@ impl Seen {
             }
             Shed::QueueTimeout { .. } => {
                 let exactly = wish.deadline..=wish.deadline + millis(1);
-                assert!(exactly.contains(&now) || now == wish.asked, "neither sooner nor later");
+                let is_over = exactly.contains(&now) && !outage.is_down();
+                assert!(is_over || now == wish.asked, "neither sooner nor later");
                 self.late += 1;
             }
             Shed::Cooldown { until } => {
@@ -316,12 +418,17 @@ impl Seen {
                 self.cooldown += 1;
             }
             Shed::Hopeless { .. } => {
-                assert!(books.finished >= 8, "sent away on a guess");
+                let rests = wish.is_chosen && wish.rests_too_long();
+                assert!(rests || books.finished >= 8, "sent away on a guess");
                 self.hopeless += 1;
             }
             Shed::QueueBytes { .. } => panic!("nobody keeps any bytes"),
             Shed::RateLimited { .. } => panic!("nobody has a rate"),
-            Shed::Down { .. } => panic!("nobody says that Zuora is down"),
+            Shed::Down { .. } => {
+                let is_over = wish.deadline <= now && outage.is_down();
+                assert!(is_over || outage.is_too_long_for(wish.deadline), "{outage:?}");
+                self.down += 1;
+            }
         }
         let advice = shed.retry_after(now);
         assert!(secs(1) <= advice && advice.subsec_nanos() == 0);
