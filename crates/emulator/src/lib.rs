@@ -49,11 +49,11 @@
 //!   is being worked on, also when its connection is long gone; 422 for another
 //!   method or URL, and HTTP 400 for `PUT`, as seen on real tenants. What was
 //!   refused before any work (401, 429) is not kept.
-//! - **Lock contention**, unless [`Options::lock_contention`] says otherwise:
-//!   of two writes on one account that overlap in time, the later one takes its
-//!   time and is rolled back, with category 50 in the shape of its family. A
-//!   write is on the accounts that its path or its JSON names, and on those
-//!   whose subscriptions or orders it names, as far as they exist.
+//! - **Lock contention**, if [`Options::lock_contention`] asks for it: of two
+//!   writes on one account that overlap in time, the later one takes its time
+//!   and is rolled back, with category 50 in the shape of its family. A write
+//!   is on the accounts that its path or its JSON names, and on those whose
+//!   subscriptions or orders it names, as far as they exist.
 //! - **Versions.** With `Zuora-Version` 2024-05-20 or later failures have
 //!   statuses of their own; before that, and without it, they hide behind 200.
 //! - **Data**: accounts with contacts, subscriptions, orders (and the older
