@@ -69,6 +69,9 @@ impl<'n> Slot<'n> {
 
 /// A group of keys. Made by [`section!`], which lists them.
 pub(crate) trait Section: Sized {
+    /// The keys, in the order of the documentation.
+    const KEYS: &'static [&'static str];
+
     /// Reads the members; `entries` has each key at most once.
     fn members(node: &Node, entries: &[(&str, &Node)], reading: &mut Reading<'_>) -> Self;
 
@@ -274,7 +277,9 @@ impl<N: Scalar, T: Field> Field for Named<N, T> {
 
 impl<T: Section> Field for T {
     fn read(node: &Node, reading: &mut Reading<'_>) -> Option<Self> {
-        let entries = reading.entries(node, "a mapping of keys")?;
+        let keys = Self::KEYS.join("`, `");
+        let entries =
+            reading.entries(node, &format!("a mapping with some of the keys `{keys}`"))?;
         let entries: Vec<_> =
             entries.into_iter().map(|(key, value)| (key.text.as_str(), value)).collect();
         Some(Self::members(node, &entries, reading))
@@ -395,13 +400,14 @@ macro_rules! section {
         }
 
         impl $crate::reading::Section for $name {
+            const KEYS: &'static [&'static str] = &[$( stringify!($key) ),*];
+
             fn members(
                 node: &$crate::yaml::Node,
                 entries: &[(&str, &$crate::yaml::Node)],
                 reading: &mut $crate::reading::Reading<'_>,
             ) -> Self {
-                const KEYS: &[&str] = &[$( stringify!($key) ),*];
-                $crate::reading::tell_unknown(node, entries, KEYS, reading);
+                $crate::reading::tell_unknown(node, entries, Self::KEYS, reading);
                 let slot = |key, default| $crate::reading::Slot {
                     section: node,
                     key,

@@ -26,8 +26,8 @@ fn required_keys_are_missed_where_they_belong() {
     check(
         "tenants: {p: }\napps: {a: 5}\n",
         &[
-            "1:12: tenants.p: expected a mapping of keys, found nothing",
-            "2:11: apps.a: expected a mapping of keys, found a single value (a key ends with a colon and a space)",
+            "1:12: tenants.p: expected a mapping with some of the keys `base_url`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `lanes`, `timeouts`, `track_id`, found nothing",
+            "2:11: apps.a: expected a mapping with some of the keys `tenant`, `client_id`, `secret`, `secret_sha256`, `priority`, `weight`, `reserve`, `max_in_flight`, `rate`, `fairness_key`, `queue_timeout`, `allow`, `deny`, found a single value (a key ends with a colon and a space)",
         ],
     );
     check(

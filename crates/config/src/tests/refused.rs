@@ -22,10 +22,13 @@ fn a_value_of_the_wrong_kind() {
     check(
         &with_more("listen: 127.0.0.1:8080"),
         &[
-            "10:9: listen: expected a mapping of keys, found a single value (a key ends with a colon and a space)",
+            "10:9: listen: expected a mapping with some of the keys `address`, `tls`, `max_connections`, found a single value (a key ends with a colon and a space)",
         ],
     );
-    check(&with_more("log: [json]"), &["10:6: log: expected a mapping of keys, found a list"]);
+    check(
+        &with_more("log: [json]"),
+        &["10:6: log: expected a mapping with some of the keys `format`, `level`, found a list"],
+    );
 }
 
 #[test]

@@ -271,7 +271,7 @@ fn values_that_no_app_can_have() {
         ),
         (
             "rate: 50",
-            "10:11: apps.storefront.rate: expected a mapping of keys, found a single value (a key ends with a colon and a space)",
+            "10:11: apps.storefront.rate: expected a mapping with some of the keys `per_second`, `burst`, `enforce`, found a single value (a key ends with a colon and a space)",
         ),
         ("rate: {burst: 5}", "10:5: apps.storefront.rate: the key `per_second` is missing"),
         (
