@@ -10,4 +10,4 @@ mod state;
 
 pub use configuration::{Configuration, Outcome, Problem, Request};
 pub use server::Server;
-pub use state::{Admin, Tenant};
+pub use state::{Admin, App, Tenant};

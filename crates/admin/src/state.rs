@@ -3,14 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use admission::{Admission, Circuit, Lanes, LanesSnapshot, PoolSnapshot, Snapshot};
+use admission::{
+    Admission, AppSettings, Circuit, Lanes, LanesSnapshot, PoolSnapshot, Priority, Snapshot,
+};
 use credentials::{SecretDigest, Tokens};
 use serde_json::{Value, json};
 use telemetry::{
     CircuitReading, LanesReading, Metrics, PoolReading, QueueReading, Readings, TokenReading,
 };
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
 use crate::configuration::{Configuration, Follower, Outcome, Request};
 
@@ -38,6 +40,17 @@ pub struct Tenant {
     pub tokens: Arc<Tokens>,
     /// Who has accounts, subscriptions and orders to itself; `None` if nobody needs to.
     pub lanes: Option<Arc<Lanes>>,
+    /// What its apps may have.
+    pub apps: Vec<App>,
+}
+
+/// What an app may have, defaults filled in.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Of the tenant's permits and calls.
+    pub settings: AppSettings,
+    /// How long its calls may wait.
+    pub queue_timeout: Duration,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -58,6 +71,8 @@ struct Leaving {
 /// A tenant at one moment.
 struct Shown<'a> {
     name: &'a str,
+    /// None if it is leaving.
+    apps: &'a [App],
     /// `None` if it is leaving.
     tokens: Option<&'a Tokens>,
     snapshot: Snapshot,
@@ -173,12 +188,14 @@ impl Tenants {
     fn shown(&self) -> Vec<Shown<'_>> {
         let configured = self.configured.iter().map(|tenant| Shown {
             name: &tenant.name,
+            apps: &tenant.apps,
             tokens: Some(&tenant.tokens),
             snapshot: tenant.admission.snapshot(),
             lanes: tenant.lanes.as_deref().map(Lanes::snapshot),
         });
         let leaving = self.leaving.iter().map(|tenant| Shown {
             name: &tenant.name,
+            apps: &[],
             tokens: None,
             snapshot: tenant.admission.snapshot(),
             lanes: tenant.lanes.as_deref().map(Lanes::snapshot),
@@ -194,6 +211,7 @@ fn is_busy(snapshot: &Snapshot) -> bool {
 impl Shown<'_> {
     fn state(&self) -> Value {
         let pools: Vec<_> = self.snapshot.pools.iter().map(pool_state).collect();
+        let apps: Vec<_> = self.apps.iter().map(app_state).collect();
         let expires_in = self.tokens.and_then(Tokens::expires_in).map(|left| left.as_secs());
         let trouble = self.tokens.and_then(Tokens::trouble).map(|error| error.to_string());
         let (circuit, tries_in) = match self.snapshot.circuit {
@@ -214,9 +232,31 @@ impl Shown<'_> {
             "circuit": circuit,
             "circuit_tries_in_seconds": tries_in.map(|left| left.as_secs_f64()),
             "lanes": lanes,
+            "apps": apps,
             "pools": pools,
         })
     }
+}
+
+fn app_state(App { settings, queue_timeout }: &App) -> Value {
+    let priority = match settings.priority {
+        Priority::Interactive => "interactive",
+        Priority::Standard => "standard",
+        Priority::Batch => "batch",
+        Priority::Scavenger => "scavenger",
+    };
+    let rate = settings.rate.map(|rate| {
+        json!({"per_second": rate.per_second, "burst": rate.burst, "enforced": rate.enforce})
+    });
+    json!({
+        "app": &*settings.name,
+        "priority": priority,
+        "weight": settings.weight,
+        "reserve": settings.reserve,
+        "max_in_flight": settings.max_in_flight,
+        "rate": rate,
+        "queue_timeout_seconds": queue_timeout.as_secs_f64(),
+    })
 }
 
 fn pool_state(pool: &PoolSnapshot) -> Value {

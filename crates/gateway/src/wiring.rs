@@ -11,6 +11,7 @@ use credentials::{AppCredential, SecretDigest};
 use http::HeaderName;
 use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId};
 use telemetry::{Inventory, Metrics};
+use tokio::time::Duration;
 use zuora::Policy;
 
 /// The names that become labels.
@@ -74,6 +75,21 @@ fn app_settings(settings: &config::App) -> AppSettings {
     }
 }
 
+/// What operators see that the apps of a tenant may have.
+pub(crate) fn shown_apps(config: &Config, tenant: usize) -> Vec<admin::App> {
+    let apps = config.apps.iter().filter(|app| app.tenant == tenant);
+    let shown = apps.map(|app| admin::App {
+        settings: app_settings(app),
+        queue_timeout: queue_timeout(config, app),
+    });
+    shown.collect()
+}
+
+/// How long the calls of an app may wait.
+fn queue_timeout(config: &Config, app: &config::App) -> Duration {
+    app.queue_timeout.unwrap_or(config.tenant_of(app).queue.timeout)
+}
+
 /// The entities of a tenant; one without an id if it has only one.
 fn each_entity(settings: &config::Tenant) -> impl Iterator<Item = Option<Arc<str>>> {
     let only = settings.entities.is_empty().then_some(None);
@@ -108,13 +124,11 @@ pub(crate) fn app(
     metrics: &Metrics,
 ) -> App {
     let tenant = Arc::clone(&tenants[settings.tenant]);
-    let queue_timeout =
-        settings.queue_timeout.unwrap_or(config.tenants[settings.tenant].queue.timeout);
     App {
         name: Arc::clone(&settings.name),
         id: tenant.admission.app(&settings.name).expect("an app is among those of its tenant"),
         policy: policy(settings),
-        queue_timeout,
+        queue_timeout: queue_timeout(config, settings),
         fairness_key: settings
             .fairness_key
             .as_ref()
@@ -277,6 +291,21 @@ apps:
         assert_eq!(told("mint_idempotency_keys: false"), (5, false, true, budgets("0.2")));
         assert_eq!(told("contended_writes: return"), (5, true, false, budgets("0.2")));
         assert_eq!(told("budget: 10"), (5, true, true, budgets("10.0")));
+    }
+
+    #[test]
+    fn operators_see_what_each_app_of_the_tenant_may_have() {
+        let app = "    priority: batch\n    reserve: 5";
+        let config = config("    queue: {timeout: 7s}", app);
+
+        let [storefront] = &shown_apps(&config, 0)[..] else { panic!("apps of others are theirs") };
+        assert_eq!(&*storefront.settings.name, "storefront");
+        assert_eq!(
+            (storefront.settings.priority, storefront.settings.reserve),
+            (Priority::Batch, 5)
+        );
+        assert_eq!(storefront.queue_timeout, Duration::from_secs(7));
+        assert_eq!(shown_apps(&config, 1)[0].queue_timeout, Duration::from_secs(30));
     }
 
     #[test]

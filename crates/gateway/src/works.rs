@@ -190,7 +190,8 @@ impl Works {
         let anonymous = restart::anonymous(&self.started, config);
         let doors = Apps::new(credentials, self.signing_key.clone(), anonymous);
         self.proxy.exchange(Table::new(apps.collect(), doors));
-        self.admin.show(wired.iter().map(view).collect());
+        let shown = wired.iter().zip(0..).map(|(wired, index)| view(wired, config, index));
+        self.admin.show(shown.collect());
 
         // Nobody new comes to them any more. What waits and runs ends under their last limits.
         for Wired { tenant, settings, .. } in before.into_values() {
@@ -326,12 +327,13 @@ fn are_same(one: &Credentials, other: &Credentials) -> bool {
     client_id == other_id && client_secret.expose() == other_secret.expose()
 }
 
-fn view(Wired { tenant, .. }: &Wired) -> admin::Tenant {
+fn view(Wired { tenant, .. }: &Wired, config: &Config, index: usize) -> admin::Tenant {
     admin::Tenant {
         name: Arc::clone(&tenant.name),
         admission: Arc::clone(&tenant.admission),
         tokens: Arc::clone(&tenant.tokens),
         lanes: tenant.lanes.clone(),
+        apps: wiring::shown_apps(config, index),
     }
 }
 

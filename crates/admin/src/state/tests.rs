@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use admission::{
-    AppId, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolSettings, QueueBounds,
-    RateLimits, Settings, Start,
+    AppId, AppRate, Ask, Deadline, OnRefusal, Permit, Place, PoolSettings, QueueBounds, RateLimits,
+    Settings, Start,
 };
 use credentials::{FetchError, Grant, TokenEndpoint};
 use telemetry::Inventory;
 
 use super::*;
+
+const TEN: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// A tenant with one app and one pool, and what operators see of it.
 struct Scene {
@@ -68,6 +70,16 @@ impl Scene {
             admission: Arc::clone(&self.admission),
             tokens: Arc::clone(&self.tokens),
             lanes: in_lanes.then(|| Arc::clone(&self.lanes)),
+            apps: vec![App {
+                settings: AppSettings {
+                    weight: NonZeroU32::new(4).unwrap(),
+                    reserve: 5,
+                    priority: Priority::Batch,
+                    rate: Some(AppRate { per_second: TEN, burst: TEN, enforce: false }),
+                    ..AppSettings::named("app")
+                },
+                queue_timeout: Duration::from_millis(1500),
+            }],
         }
     }
 
@@ -149,6 +161,22 @@ async fn permits_that_are_alive_are_counted_beside_those_given() {
     assert_eq!((&pool["in_use"], &pool["permits_out"]), (&json!(1), &json!(1)));
     drop(permit);
     assert_eq!(scene.shown()["pools"][0]["permits_out"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_app_may_have_shows() {
+    let scene = Scene::start();
+
+    let expected = json!([{
+        "app": "app",
+        "priority": "batch",
+        "weight": 4,
+        "reserve": 5,
+        "max_in_flight": null,
+        "rate": {"per_second": 10, "burst": 10, "enforced": false},
+        "queue_timeout_seconds": 1.5,
+    }]);
+    assert_eq!(scene.shown()["apps"], expected);
 }
 
 /// What `future` came to, if it did so at once.
