@@ -172,7 +172,8 @@ fn list(bytes: usize, begin: &str, fields: &str, end: &str) -> String {
     let mut many = String::new();
     loop {
         number = number * 48_271 % 0x7fff_ffff;
-        let more = fields.replace('#', &format!("{number:010}"));
+        // Always of ten digits, and none of them a zero in front, which JSON does not have.
+        let more = fields.replace('#', &(1_000_000_000 + number).to_string());
         if many.len() + more.len() + 1 > room {
             return format!("{begin}{many}{end}");
         }
