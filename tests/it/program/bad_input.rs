@@ -153,8 +153,9 @@ async fn an_exchange_that_breaks_midway_is_not_called_undone() {
     house.tenant.fault(emulator::Fault::once("/v1/accounts", cut));
 
     let account = r#"{"name": "A", "currency": "USD"}"#;
-    let create = raw("POST /v1/accounts", &format!("content-length: {}\r\n", account.len()));
-    let answer = Raw::ask(house.address(), create + account).await;
+    let change =
+        raw("PUT /v1/accounts/A00000001", &format!("content-length: {}\r\n", account.len()));
+    let answer = Raw::ask(house.address(), change + account).await;
 
     assert_shape(&answer, 502, "upstream-broke", 50_000_061, "maybe");
     assert_eq!(house.tenant.counters().executed_writes, 1, "and it is not sent again");

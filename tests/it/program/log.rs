@@ -114,7 +114,10 @@ async fn no_secret_is_in_the_log_however_much_it_tells() {
     tenant.fault(Fault::once("/v1/accounts", FaultKind::Unauthenticated));
     ask(address, get()).await;
     tenant.fault(Fault::once("/v1/accounts", FaultKind::Cut { executed: true }));
-    assert_eq!(ask(address, get()).await.status, 502);
+    let change = || request(Method::PUT, "/v1/accounts/A00000001", body);
+    assert_eq!(ask(address, change()).await.status, 502);
+    tenant.fault(Fault::once("/v1/accounts", FaultKind::Cut { executed: true }));
+    assert_eq!(ask(address, get()).await.status, 200);
     tenant.revoke_tokens();
     ask(address, get()).await;
     let metrics = "GET /metrics HTTP/1.1\r\nhost: a\r\nauthorization: Bearer ";

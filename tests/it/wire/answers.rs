@@ -81,7 +81,7 @@ fn is_broken(name: &str, text: &str) {
 
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_is_a_502() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     let heads: [&[u8]; 18] = [
         b"HTTP/1.1 200 OK\r\nX-A: a\rX-Split: 1\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nX-A: a\0b\r\ncontent-length: 2\r\n\r\nok",
@@ -112,7 +112,7 @@ async fn an_answer_that_cannot_be_read_is_a_502() {
 
 #[tokio::test]
 async fn an_encoding_beside_a_length_wins_and_nothing_else_is_left() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     for fields in [
         "content-length: 4\r\ntransfer-encoding: chunked",
         "transfer-encoding: chunked\r\ncontent-length: 4",
@@ -126,7 +126,7 @@ async fn an_encoding_beside_a_length_wins_and_nothing_else_is_left() {
 
 #[tokio::test]
 async fn a_bad_chunk_never_ends_an_answer() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     let good = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n";
     for bad in [
         "x\r\n",
@@ -147,7 +147,7 @@ async fn a_bad_chunk_never_ends_an_answer() {
 
 #[tokio::test]
 async fn an_answer_that_is_cut_is_never_a_short_success() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     let long = "x".repeat(70_000);
     let cut = [
         (
@@ -194,7 +194,7 @@ async fn an_answer_that_is_cut_is_never_a_short_success() {
 
 #[tokio::test]
 async fn what_follows_an_answer_answers_nobody() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     for _ in 0..20 {
         let two = format!("{GOOD}HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\npoisoned");
         tell(&scene, "two answers at once", Play::send(two), As(200, "ok")).await;
@@ -212,7 +212,7 @@ async fn what_follows_an_answer_answers_nobody() {
 
 #[tokio::test]
 async fn interim_answers_are_not_the_answer() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
     let plays = [
         ("100", format!("HTTP/1.1 100 Continue\r\n\r\n{GOOD}")),
@@ -230,7 +230,7 @@ async fn interim_answers_are_not_the_answer() {
 
 #[tokio::test]
 async fn odd_answers_arrive_as_they_are_or_not_at_all() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     let many: String = (0..200).map(|n| format!("x-{n}: y\r\n")).collect();
     let some: String = (0..80).map(|n| format!("x-{n}: y\r\n")).collect();
     let huge = "x".repeat(600_000);
@@ -274,7 +274,7 @@ async fn odd_answers_arrive_as_they_are_or_not_at_all() {
 
 #[tokio::test]
 async fn what_zuora_says_to_its_own_neighbour_ends_here() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     let answer = "HTTP/1.1 200 OK\r\nconnection: keep-alive, x-hop\r\nx-hop: 1\r\nkeep-alive: timeout=5\r\n\
         proxy-authenticate: x\r\nupgrade: h2c\r\ntrailer: x-t\r\nset-cookie: ZSession=secret\r\n\
         via: 1.1 zuora\r\netag: \"1\"\r\netag: \"2\"\r\nzuora-request-id: r-1\r\ntransfer-encoding: chunked\r\n\r\n\
@@ -297,7 +297,7 @@ async fn what_zuora_says_to_its_own_neighbour_ends_here() {
 
 #[tokio::test]
 async fn a_write_that_may_have_been_executed_is_sent_once() {
-    let scene = Scene::start().await;
+    let scene = Scene::without_keys().await;
     let breaks = [
         ("reset behind the last byte", Play::reset()),
         ("closed behind the last byte", Play::close()),
@@ -389,8 +389,9 @@ async fn a_refused_connection_is_a_502_and_nothing_was_executed() {
 
 #[tokio::test]
 async fn silence_is_a_504_that_tells_what_it_means() {
-    let yaml = Yaml { tenant: vec!["timeouts: {response: 200ms}".into()], ..Yaml::default() };
-    let scene = Scene::with(&yaml).await;
+    let keys = ["timeouts: {response: 200ms}", "retry: {attempts: 1}"];
+    let tenant = keys.map(str::to_owned).into();
+    let scene = Scene::with(&Yaml { tenant, ..Yaml::default() }).await;
     let silence = Play::default().pause(Duration::from_millis(900)).and_close();
 
     let answer = tell(&scene, "nothing at all", silence, Failure(504)).await;

@@ -33,6 +33,20 @@ impl Scene {
         Self::with(&Yaml::default()).await
     }
 
+    /// What is sent is sent once: for what a single answer means.
+    pub(super) async fn of_one_attempt() -> Self {
+        Self::of_tenant("retry: {attempts: 1}").await
+    }
+
+    /// Zuora cannot tell one write from another like it.
+    pub(super) async fn without_keys() -> Self {
+        Self::of_tenant("retry: {mint_idempotency_keys: false}").await
+    }
+
+    async fn of_tenant(key: &str) -> Self {
+        Self::with(&Yaml { tenant: vec![key.to_owned()], ..Yaml::default() }).await
+    }
+
     pub(super) async fn with(yaml: &Yaml) -> Self {
         let upstream = RawUpstream::start().await;
         let unused = Tenant::start(Options::default()).await.unwrap();

@@ -139,8 +139,12 @@ async fn scene(authority: &Authority) -> (Scene, Front, TempDir) {
     let files = TempDir::new().unwrap();
     let roots = files.path().join("roots.pem");
     fs::write(&roots, &authority.pem).unwrap();
-    let tenant =
-        vec![format!("ca_certificate: {}", roots.display()), "timeouts: {connect: 300ms}".into()];
+    let tenant = vec![
+        format!("ca_certificate: {}", roots.display()),
+        "timeouts: {connect: 300ms}".to_owned(),
+        // What a single handshake comes to.
+        "retry: {attempts: 1}".to_owned(),
+    ];
     let unused = Tenant::start(Options::default()).await.unwrap();
     let base_url = format!("https://{}", front.address);
     let house = House::before(unused, &base_url, &Yaml { tenant, ..Yaml::default() }).await;
