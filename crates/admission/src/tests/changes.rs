@@ -19,6 +19,9 @@ fn whatever_is_changed_nothing_is_lost_or_gained() {
         let all = lives.into_iter().reduce(life::Seen::and).unwrap();
         assert!(all.reconfigurations > 2000, "too few changes: {all:?}");
         let life::Seen { waited, refused, left, full, removed, windows, .. } = all;
+        let life::Seen { unreached, openings, probes, .. } = all;
+        let down = [unreached, openings, probes].into_iter().min();
+        assert!(down > Some(100), "nothing was down: {all:?}");
         let rarest = [waited, refused, left, full, removed, windows].into_iter().min();
         assert!(rarest > Some(300), "too quiet: {all:?}");
     }

@@ -94,6 +94,10 @@ impl Books {
         }
     }
 
+    pub(super) fn keeps_waiting(&self, pool: usize) -> bool {
+        self.capacities[&pool].is_some()
+    }
+
     pub(super) fn asks(&mut self, call: u64, wish: Wish) {
         self.waiting.insert(call, wish);
     }
@@ -136,6 +140,7 @@ impl Books {
             let in_flight = self.in_flight_of(|pool, _| pool == number);
             let waiting = self.waiting.values().filter(|wish| wish.pool == number).count();
             assert_eq!((shown.in_use, shown.queued), (in_flight, waiting), "pool {number}");
+            assert_eq!(shown.permits_out, in_flight, "pool {number}");
             for app in &shown.apps {
                 let number = (number, app.app.parse().unwrap());
                 let waits = |wish: &&Wish| (wish.pool, wish.app) == number;

@@ -7,8 +7,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::books::{Books, Wish};
 use super::*;
+use crate::tests::outage::Outage;
 use crate::tests::stage::{Outcome, Plan, Stage};
-use crate::{AppRate, Priority, Refused};
+use crate::{AppRate, Circuit, Priority, Refused};
 
 const POOLS: usize = 4;
 const APPS: usize = 6;
@@ -28,6 +29,9 @@ pub(super) struct Seen {
     pub(super) removed: u32,
     /// Calls that found a window more than half full.
     pub(super) windows: u32,
+    pub(super) unreached: u32,
+    pub(super) openings: u32,
+    pub(super) probes: u32,
 }
 
 impl Seen {
@@ -40,6 +44,9 @@ impl Seen {
             full: self.full + other.full,
             removed: self.removed + other.removed,
             windows: self.windows + other.windows,
+            unreached: self.unreached + other.unreached,
+            openings: self.openings + other.openings,
+            probes: self.probes + other.probes,
         }
     }
 }
@@ -59,7 +66,11 @@ struct Life {
     plan: Plan<Event>,
     calls: u64,
     wishes: BTreeMap<u64, Wish>,
-    permits: BTreeMap<u64, Permit>,
+    /// Each with its place in the story.
+    permits: BTreeMap<u64, (Permit, u64)>,
+    /// Zuora does not answer before this moment.
+    silent_until: Instant,
+    outage: Outage,
     seen: Seen,
 }
 
@@ -79,6 +90,8 @@ pub(super) async fn live(seed: u64) -> Seen {
         calls: 0,
         wishes: BTreeMap::new(),
         permits: BTreeMap::new(),
+        silent_until: Instant::now(),
+        outage: Outage::default(),
         seen: Seen::default(),
     };
     life.books.read(&life.settings, Instant::now());
@@ -88,13 +101,18 @@ pub(super) async fn live(seed: u64) -> Seen {
         for _ in 0..life.dice.random_range(0..3) {
             life.somebody_asks();
         }
+        if life.dice.random_bool(0.02) {
+            let silence = millis(life.dice.random_range(100..9000));
+            life.silent_until = Instant::now() + silence;
+        }
         if life.dice.random_bool(CHANGES) {
             let settings = any_settings(&mut life.dice, life.pace);
             life.change(settings);
         }
     }
     life.comes_to_rest().await;
-    life.seen
+    let Outage { openings, probes, .. } = life.outage;
+    Seen { openings, probes, ..life.seen }
 }
 
 /// Some of the pools and apps, each with any limits at all. Rates are about as large as `pace`, so that
@@ -253,7 +271,9 @@ impl Life {
         let pool = self.settings.pools.iter().any(|it| *it.name == *pool);
         let app = self.settings.apps.iter().any(|it| *it.name == *app);
         self.seen.removed += u32::from(!pool || !app);
-        self.permits.insert(call, permit);
+        let keeps = self.books.keeps_waiting(wish.pool);
+        let (number, _) = self.outage.goes(call, keeps, Instant::now());
+        self.permits.insert(call, (permit, number));
         let takes = millis(self.dice.random_range(1..400));
         self.plan.add(Instant::now() + takes, Event::Ends(call));
     }
@@ -261,12 +281,20 @@ impl Life {
     fn happens(&mut self, event: Event) {
         match event {
             Event::Ends(call) => {
-                let (wish, permit) =
-                    (self.wishes.remove(&call).unwrap(), self.permits.remove(&call).unwrap());
+                let wish = self.wishes.remove(&call).unwrap();
+                let (permit, number) = self.permits.remove(&call).unwrap();
                 self.books.ends(wish.pool, wish.app);
-                if self.dice.random_bool(0.05) {
+                if Instant::now() < self.silent_until {
+                    self.is_unreached(call, wish, permit, number);
+                } else if self.dice.random_bool(0.05) {
+                    self.outage.reached(number);
                     self.is_refused(wish, permit);
                 } else {
+                    if self.dice.random_bool(0.9) {
+                        self.outage.reached(number);
+                        permit.reached();
+                    }
+                    self.outage.comes_back(call, Instant::now());
                     drop(permit);
                 }
             }
@@ -295,6 +323,23 @@ impl Life {
         }
     }
 
+    /// Most who got no answer ask again after a while.
+    fn is_unreached(&mut self, call: u64, wish: Wish, permit: Permit, number: u64) {
+        let now = Instant::now();
+        self.seen.unreached += 1;
+        self.outage.unreached(call, number, now);
+        permit.unreached();
+        let until = now + millis(self.dice.random_range(1..3000));
+        let ticket = permit.ticket().resting_until(until);
+        self.outage.comes_back(call, now);
+        drop(permit);
+        self.hear();
+        if self.dice.random_bool(0.8) {
+            let again = Wish { asked: now, not_before: Some(until), ..wish };
+            self.asks(again, Place::Front(ticket));
+        }
+    }
+
     fn hear(&mut self) {
         while let Some((call, outcome)) = self.stage.told() {
             self.is_told(call, outcome);
@@ -302,7 +347,9 @@ impl Life {
     }
 
     fn all_agree(&self) {
-        self.books.agree_with(&self.stage.admission.snapshot());
+        let snapshot = self.stage.admission.snapshot();
+        self.books.agree_with(&snapshot);
+        assert_eq!(snapshot.circuit != Circuit::Closed, self.outage.is_down());
     }
 
     fn is_told(&mut self, call: u64, outcome: Outcome) {
