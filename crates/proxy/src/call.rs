@@ -82,6 +82,7 @@ struct Answered {
     source: Source,
     error: Option<&'static str>,
     cause: Option<String>,
+    executed: Option<Executed>,
     zuora_request_id: Option<HeaderValue>,
     overhead: Duration,
 }
@@ -188,7 +189,8 @@ impl Call {
         if self.is_replayed {
             fields.insert(headers::REPLAYED, HeaderValue::from_static("true"));
         }
-        if let Some(executed) = error.map(Error::executed).or(self.executed) {
+        let executed = error.map(Error::executed).or(self.executed);
+        if let Some(executed) = executed {
             fields.insert(headers::EXECUTED, HeaderValue::from_static(executed.as_str()));
             if let Some(key) = self.our_key.as_ref().filter(|_| executed != Executed::No) {
                 fields.insert(headers::OUR_KEY, key.clone());
@@ -203,7 +205,8 @@ impl Call {
         let zuora_request_id = fields.get(headers::REQUEST_ID).cloned();
         let cause = error.and_then(Error::cause);
         let error = error.map(Error::reason);
-        self.answered = Some(Answered { status, source, error, cause, zuora_request_id, overhead });
+        self.answered =
+            Some(Answered { status, source, error, cause, executed, zuora_request_id, overhead });
     }
 
     /// `Server-Timing` (W3C): where the time went, in milliseconds.
@@ -266,6 +269,13 @@ impl Call {
         }
     }
 
+    /// What is to be told of whether Zuora executed the call, where its answer does not say it.
+    fn executed(&self) -> Option<Executed> {
+        let in_doubt = self.doubt.is_some().then_some(Executed::Maybe);
+        let told = self.answered.as_ref().and_then(|answered| answered.executed);
+        told.or(in_doubt)
+    }
+
     fn log(&self) {
         let (app, tenant) = match &self.app {
             Some(app) => (&*app.name, &*app.tenant.name),
@@ -290,6 +300,7 @@ impl Call {
             cause = answered.and_then(|answered| answered.cause.as_deref()),
             zuora_request_id = answered.and_then(|answered| request_id(answered.zuora_request_id.as_ref())),
             attempts = self.attempts,
+            executed = self.executed().map(Executed::as_str),
             waited_for = self.waited_for,
             would_have_waited_for = self.would_have_waited_for,
             queue_us = micros(self.spent(Phase::Queue)),

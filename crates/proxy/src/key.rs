@@ -12,13 +12,16 @@ use zuora::{IdempotencyKeys, Operation};
 use crate::headers;
 use crate::retry::Sort;
 
+/// Zuora's bound (Zuora: idempotent requests guide).
+const LONGEST_KEY: usize = 255;
+
 /// The key of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     /// There is none.
     None,
-    /// The app's own, which is passed on as it came.
-    Apps,
+    /// The app's own, which is passed on as it came. Whether it is one that Zuora can go by.
+    Apps { is_sound: bool },
     /// One of ours.
     Ours(HeaderValue),
 }
@@ -34,7 +37,9 @@ impl Key {
     /// The key for a call of `operation` with these fields; one of ours only if `may_mint`.
     pub(crate) fn of(operation: Option<&Operation>, fields: &HeaderMap, may_mint: bool) -> Self {
         if fields.contains_key(headers::IDEMPOTENCY_KEY) {
-            Self::Apps
+            let mut given = fields.get_all(headers::IDEMPOTENCY_KEY).iter();
+            let is_sound = given.next().is_some_and(is_sound) && given.next().is_none();
+            Self::Apps { is_sound }
         } else if may_mint && operation.is_some_and(honours_keys) {
             Self::mint()
         } else {
@@ -46,7 +51,7 @@ impl Key {
     pub(crate) fn ours(&self) -> Option<HeaderValue> {
         match self {
             Self::Ours(key) => Some(key.clone()),
-            Self::None | Self::Apps => None,
+            Self::None | Self::Apps { .. } => None,
         }
     }
 
@@ -57,8 +62,8 @@ impl Key {
         }
         match self {
             Self::Ours(_) => Sort::OurKey,
-            Self::Apps if operation.is_some_and(honours_keys) => Sort::AppKey,
-            Self::Apps | Self::None => Sort::NoKey,
+            Self::Apps { is_sound: true } if operation.is_some_and(honours_keys) => Sort::AppKey,
+            Self::Apps { .. } | Self::None => Sort::NoKey,
         }
     }
 }
@@ -67,6 +72,11 @@ impl Key {
 fn honours_keys(operation: &Operation) -> bool {
     let takes_keys = matches!(operation.method, Method::POST | Method::PATCH);
     takes_keys && operation.idempotency_keys == IdempotencyKeys::Accepted && !only_reads(operation)
+}
+
+/// Whether Zuora takes it for a key: anything else may be read in more than one way, or ignored.
+fn is_sound(key: &HeaderValue) -> bool {
+    (1..=LONGEST_KEY).contains(&key.len())
 }
 
 /// Queries are sent as `POST`, and change nothing.
@@ -127,7 +137,19 @@ mod tests {
     #[test]
     fn an_unknown_operation_gets_no_key() {
         assert_eq!(Key::of(None, &HeaderMap::new(), true), Key::None);
-        assert_eq!(Key::Apps.sort(&Method::POST, None), Sort::NoKey);
+        assert_eq!(Key::Apps { is_sound: true }.sort(&Method::POST, None), Sort::NoKey);
+    }
+
+    #[test]
+    fn a_key_that_zuora_may_not_go_by_is_as_good_as_none() {
+        check(&Method::POST, "/v1/orders", Some(""), Sort::NoKey);
+        check(&Method::POST, "/v1/orders", Some(&"k".repeat(256)), Sort::NoKey);
+        check(&Method::POST, "/v1/orders", Some(&"k".repeat(255)), Sort::AppKey);
+        let mut two = fields(Some("a"));
+        two.append(headers::IDEMPOTENCY_KEY, HeaderValue::from_static("b"));
+        let operation = operation(&Method::POST, "/v1/orders");
+        let key = Key::of(operation, &two, true);
+        assert_eq!(key.sort(&Method::POST, operation), Sort::NoKey);
     }
 
     #[test]
