@@ -142,6 +142,23 @@ async fn on_a_connection_that_is_kept_only_the_request_that_matches_is_cut() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn faults_of_both_kinds_strike_in_the_order_they_were_added() {
+    let (tenant, call) = set_up().await;
+    tenant.fault(Fault::once("/v1", FaultKind::HtmlUnavailable));
+    tenant.fault(cut_request(10, false));
+    tenant.fault(Fault::once("/v1/accounts", FaultKind::Contended));
+
+    assert!(ask(&tenant, &call).await.starts_with("HTTP/1.1 503 "));
+    assert_eq!(ask(&tenant, &call).await, "");
+    assert!(ask(&tenant, &call).await.contains("lock competition"));
+    assert!(ask(&tenant, &call).await.contains("accountId"));
+
+    let struck: Vec<Option<u64>> = tenant.strikes().iter().map(|one| one.passed).collect();
+    assert_eq!(struck, [None, Some(10), None]);
+    assert_eq!(tenant.counters().faulted_calls, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_to_go_on_is_no_answer() {
     let (tenant, call) = set_up().await;
     let call = call.replace("Connection: close\r\n", "Expect: 100-continue\r\n");
