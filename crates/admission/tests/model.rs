@@ -19,8 +19,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use admission::{
-    Admission, AppId, AppSettings, Ask, Deadline, OnRefusal, Permit, Place, PoolId, PoolSettings,
-    QueueBounds, RateLimits, Refused, Said, Settings, Shed, Snapshot, Start, Ticket,
+    Admission, AppId, AppSettings, Ask, Circuit, Deadline, OnRefusal, Permit, Place, PoolId,
+    PoolSettings, QueueBounds, RateLimits, Refused, Said, Settings, Shed, Snapshot, Start, Ticket,
 };
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
@@ -232,6 +232,76 @@ fn a_permit_may_end_where_there_is_no_runtime_while_another_asks() {
     });
 }
 
+/// Time stands still, so the lease that runs out wakes nobody.
+#[test]
+fn a_probe_that_comes_back_untold_lets_the_next_try_and_never_two_at_once() {
+    many_orders(1500, |clock| {
+        let scene = Scene::down(clock);
+        thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| drop(future::block_on(scene.call(scene.ask())).unwrap()));
+            }
+            threads.spawn(|| scene.look());
+        });
+        scene.is_up_again(clock);
+        scene.nothing_is_left(3);
+    });
+}
+
+#[test]
+fn a_probe_may_be_dropped_on_its_way_while_others_wait_and_ask() {
+    many_orders(1500, |clock| {
+        let scene = Scene::down(clock);
+        let probe = scene.at_once();
+        let [mut leaves, waits] = scene.waiting();
+        thread::scope(|threads| {
+            threads.spawn(|| drop(probe));
+            threads.spawn(move || {
+                let _ = (0..2).any(|_| leaves.poll_once().is_some());
+            });
+            for call in [waits, scene.call(scene.ask())] {
+                threads.spawn(|| drop(future::block_on(call).unwrap()));
+            }
+        });
+        scene.is_up_again(clock);
+        scene.nothing_is_left(3);
+    });
+}
+
+/// What a probe tells crosses with answers of an earlier time, with those who ask, and with a reload.
+#[test]
+fn whatever_a_probe_tells_everybody_goes_in_the_end() {
+    many_orders(1000, |clock| {
+        let scene = Scene::new(3);
+        let before = [scene.at_once(), scene.at_once()];
+        scene.fails(5);
+        let busy = AtomicU32::new(3);
+        thread::scope(|threads| {
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    let held = future::block_on(scene.call(scene.ask())).unwrap();
+                    match thread_rng().gen_range(0..3) {
+                        0 => held.unreached(),
+                        1 => held.reached(),
+                        _ => {}
+                    }
+                    drop(held);
+                    busy.fetch_sub(1, SeqCst);
+                });
+            }
+            threads.spawn(|| {
+                let [answered, failed] = before;
+                answered.reached();
+                failed.unreached();
+            });
+            threads.spawn(|| scene.admission.reconfigure(settings(3)));
+            threads.spawn(|| clock.run_until(|| busy.load(SeqCst) == 0));
+        });
+        scene.is_up_again(clock);
+        scene.nothing_is_left(3);
+    });
+}
+
 /// The timer sleeps, nothing wakes it but the end; were it to sleep on, that would be a deadlock.
 #[test]
 fn the_timer_ends_with_whoever_drops_the_admission_last() {
@@ -268,6 +338,8 @@ struct Judge {
     limit: u32,
     /// Permits that somebody holds.
     alive: AtomicU32,
+    /// Whether the tenant is down, and nobody is told otherwise.
+    one_at_a_time: Count,
     // Plain counts: they need no steps of their own.
     asked: Count,
     answered: Count,
@@ -282,8 +354,36 @@ impl Scene {
         let app = admission.app("a").unwrap();
         let [asked, answered, received, returned] = [0; 4].map(Count::new);
         let alive = AtomicU32::new(0);
-        let judge = Judge { limit, alive, asked, answered, received, returned };
+        let one_at_a_time = Count::new(0);
+        let judge = Judge { limit, alive, one_at_a_time, asked, answered, received, returned };
         Self { admission, pool, app, judge: Arc::new(judge) }
+    }
+
+    /// A tenant that is down, and may be tried.
+    fn down(clock: &Clock) -> Self {
+        let scene = Self::new(3);
+        scene.fails(5);
+        (0..2).for_each(|_| clock.tick());
+        scene.judge.one_at_a_time.store(1, SeqCst);
+        scene
+    }
+
+    fn fails(&self, times: u32) {
+        for _ in 0..times {
+            self.at_once().unreached();
+        }
+    }
+
+    /// Somebody is answered in the end, and time passes until all permits may be used.
+    fn is_up_again(&self, clock: &Clock) {
+        self.judge.one_at_a_time.store(0, SeqCst);
+        for _ in 0..60 {
+            clock.tick();
+            if let Some(held) = self.call(self.ask()).poll_once() {
+                held.unwrap().reached();
+            }
+        }
+        assert_eq!(self.admission.snapshot().circuit, Circuit::Closed);
     }
 
     fn ask(&self) -> Ask {
@@ -431,8 +531,18 @@ impl Held {
     fn new(scene: Scene, permit: Permit) -> Self {
         let others = scene.judge.alive.fetch_add(1, SeqCst);
         assert!(others < scene.judge.limit, "more permits are held than there are");
+        let is_alone = scene.judge.one_at_a_time.load(SeqCst) == 0 || others == 0;
+        assert!(is_alone, "two try a tenant that is down");
         scene.judge.received.fetch_add(1, SeqCst);
         Self { scene, permit: Some(permit) }
+    }
+
+    fn reached(&self) {
+        self.permit.as_ref().unwrap().reached();
+    }
+
+    fn unreached(&self) {
+        self.permit.as_ref().unwrap().unreached();
     }
 
     fn observe(&self, said: Said) {
