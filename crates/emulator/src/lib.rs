@@ -99,9 +99,10 @@
 //! | `delay`, `body_size` | an answer that is late, or of any size | done |
 //!
 //! `cut_later`, `cut_request` and `cut_answer` can `reset` the connection
-//! instead of closing it. [`Tenant::strikes`] tells what struck, with how many bytes passed, so that a test which
-//! counts `after` up knows when it has seen them all. [`Ledger::executed_twice`]
-//! says whether any write took effect more than once.
+//! instead of closing it. [`Tenant::strikes`] tells what struck, with how many
+//! bytes passed, so that a test which counts `after` up knows when it has seen
+//! them all. [`Ledger::executed_twice`] says whether any write took effect more
+//! than once.
 //!
 //! # Controls
 //!
