@@ -164,13 +164,17 @@ pub(crate) fn track_ids(policy: config::TrackIdPolicy) -> TrackIdPolicy {
     TrackIdPolicy { valid, replace_invalid: policy.invalid == InvalidTrackId::Replace }
 }
 
-/// When calls of a tenant are tried again.
-pub(crate) fn retry(written: &config::Retry) -> RetryPolicy {
+/// When calls of a tenant are tried again. What was repeated `before` counts on, if the share is the same.
+pub(crate) fn retry(written: &config::Retry, before: Option<&RetryPolicy>) -> RetryPolicy {
+    let known = before.filter(|before| before.budgets.share() == written.budget);
     RetryPolicy {
         attempts: written.attempts,
         mint_idempotency_keys: written.mint_idempotency_keys,
         repeats_contended: written.contended_writes == config::ContendedWrites::Repeat,
-        budgets: Budgets::new(written.budget),
+        budgets: match known {
+            Some(before) => Arc::clone(&before.budgets),
+            None => Arc::new(Budgets::new(written.budget)),
+        },
     }
 }
 
@@ -279,7 +283,7 @@ apps:
     fn what_is_written_of_retries_arrives() {
         let told = |written: &str| {
             let tenant = format!("    retry: {{{written}}}");
-            let policy = retry(&config(&tenant, "").tenants[0].retry);
+            let policy = retry(&config(&tenant, "").tenants[0].retry, None);
             let RetryPolicy { attempts, mint_idempotency_keys, repeats_contended, budgets } =
                 policy;
             (attempts.get(), mint_idempotency_keys, repeats_contended, format!("{budgets:?}"))

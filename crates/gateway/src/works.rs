@@ -233,7 +233,7 @@ impl Works {
             admission,
             tokens,
             track_ids: wiring::track_ids(written.track_id),
-            retry: wiring::retry(&written.retry),
+            retry: wiring::retry(&written.retry, before.map(|before| &before.tenant.retry)),
             lanes,
             replay_buffer: written.retry.replay_buffer,
             connect_timeout: written.timeouts.connect,

@@ -12,6 +12,7 @@ use zuora::{Operation, TrackId};
 
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
+use crate::key::is_read;
 use crate::route::{App, Route};
 
 /// The status in logs and metrics of a call whose caller left before it was answered; nginx's word for it.
@@ -254,6 +255,9 @@ impl Call {
             None => (CALLER_LEFT, Source::Gateway),
         };
         metrics.answered(operation, status, source);
+        if self.executed() == Some(Executed::Maybe) && !is_read(&self.method, self.operation) {
+            metrics.in_doubt();
+        }
 
         let Some(route) = &self.route else { return };
         let pool = route.pool_metrics();

@@ -57,7 +57,7 @@ impl Key {
 
     /// What kind of call it makes, as far as repeating it is concerned.
     pub(crate) fn sort(&self, method: &Method, operation: Option<&Operation>) -> Sort {
-        if method.is_safe() || operation.is_some_and(only_reads) {
+        if is_read(method, operation) {
             return Sort::Read;
         }
         match self {
@@ -66,6 +66,22 @@ impl Key {
             Self::Apps { .. } | Self::None => Sort::NoKey,
         }
     }
+}
+
+/// Returns what kind of call it is as far as executing it twice is concerned, by whether the app sends a key of its own,
+/// and the gateway may make one.
+#[must_use]
+pub fn sort_of(
+    method: &Method,
+    operation: Option<&Operation>,
+    has_apps_key: bool,
+    may_mint: bool,
+) -> Sort {
+    let key = match has_apps_key {
+        true => Key::Apps { is_sound: true },
+        false => Key::of(operation, &HeaderMap::new(), may_mint),
+    };
+    key.sort(method, operation)
 }
 
 /// Whether Zuora tells a repeated call of `operation` from a second one.
@@ -77,6 +93,11 @@ fn honours_keys(operation: &Operation) -> bool {
 /// Whether Zuora takes it for a key: anything else may be read in more than one way, or ignored.
 fn is_sound(key: &HeaderValue) -> bool {
     (1..=LONGEST_KEY).contains(&key.len())
+}
+
+/// Whether a call changes nothing.
+pub(crate) fn is_read(method: &Method, operation: Option<&Operation>) -> bool {
+    method.is_safe() || operation.is_some_and(only_reads)
 }
 
 /// Queries are sent as `POST`, and change nothing.

@@ -337,21 +337,11 @@ async fn look(
 /// a 200, so there the body must say it.
 fn executed(status: StatusCode, body: &[u8]) -> Executed {
     let is_plain = status.is_success() && status != StatusCode::OK;
-    if is_plain || (status == StatusCode::OK && begins_with_success(body)) {
+    if is_plain || (status == StatusCode::OK && zuora::begins_with_success(body)) {
         Executed::Yes
     } else {
         Executed::Maybe
     }
-}
-
-/// Whether it is JSON whose first word is success, as most answers to writes begin.
-fn begins_with_success(body: &[u8]) -> bool {
-    let mut rest = body;
-    [&b"{"[..], br#""success""#, b":", b"true"].into_iter().all(|word| {
-        let after = rest.trim_ascii_start().strip_prefix(word);
-        rest = after.unwrap_or_default();
-        after.is_some()
-    })
 }
 
 /// Reads the answer, and tells everybody whom it concerns: the pool, the token, the metrics.

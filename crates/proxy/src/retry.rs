@@ -24,6 +24,7 @@ mod budget;
 mod tests;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 pub use budget::Budgets;
 use telemetry::Verdict as Label;
@@ -42,13 +43,13 @@ pub struct RetryPolicy {
     pub mint_idempotency_keys: bool,
     /// Whether writes without a key of ours are repeated that Zuora rolled back for lock contention.
     pub repeats_contended: bool,
-    /// How many repetitions there may be in all.
-    pub budgets: Budgets,
+    /// How many repetitions there may be in all. They outlive configurations that do not change them.
+    pub budgets: Arc<Budgets>,
 }
 
 /// What an attempt came to, where another one might come to something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     /// A limit stood in the way. Nothing was executed.
     Refused,
     /// Zuora did not accept the token. Nothing was executed.
@@ -67,7 +68,7 @@ pub(crate) enum End {
 
 /// What kind of call it is, as far as executing it twice is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sort {
+pub enum Sort {
     /// It changes nothing.
     Read,
     /// A write with an `Idempotency-Key` of ours that Zuora honours.
@@ -80,18 +81,20 @@ pub(crate) enum Sort {
 
 /// What is known of a call when one of its attempts has ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tried {
-    pub(crate) sort: Sort,
+pub struct Tried {
+    /// What kind of call it is.
+    pub sort: Sort,
     /// An attempt with the current key may have been executed, and its outcome is not known.
-    pub(crate) in_doubt: bool,
-    pub(crate) is_replayable: bool,
+    pub in_doubt: bool,
+    /// Whether its body was kept.
+    pub is_replayable: bool,
     /// Attempts made, other than those that only asked how the one before had ended.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
 }
 
 /// How a call is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Again {
+pub enum Again {
     /// The same request, with the same key if there is one.
     AsItWas,
     /// With a new key: under the old one Zuora would repeat its answer.
@@ -100,7 +103,7 @@ pub(crate) enum Again {
 
 /// Why a call is not tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
+pub enum Why {
     /// Zuora may have executed it, and could not tell a second one from the first.
     Ambiguous,
     /// The answer is kept under the app's own key, and only the app can choose another.
@@ -172,8 +175,11 @@ impl End {
     }
 }
 
-/// Whether the call may be tried again, and how.
-pub(crate) fn decide(end: End, tried: &Tried, policy: &RetryPolicy) -> Result<Again, Why> {
+/// Returns how the call is tried again, or why it is not. Nothing is counted or waited for here.
+///
+/// # Errors
+/// Why no other attempt may be made.
+pub fn decide(end: End, tried: &Tried, policy: &RetryPolicy) -> Result<Again, Why> {
     use End::{Ambiguous, Contended, InProgress, NotSent, Refused, Temporary, Unauthenticated};
     use Sort::{AppKey, NoKey, OurKey, Read};
     let again = match (end, tried.sort) {

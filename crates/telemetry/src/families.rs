@@ -38,6 +38,7 @@ pub(crate) struct Families {
     pub(crate) retries_abandoned: IntCounterVec,
     pub(crate) refusals: IntCounterVec,
     pub(crate) shed: IntCounterVec,
+    pub(crate) in_doubt: IntCounterVec,
     pub(crate) would_have_waited: IntCounterVec,
     pub(crate) token_refreshes: IntCounterVec,
     pub(crate) config_reloads: IntCounterVec,
@@ -141,6 +142,12 @@ impl Families {
                 "shed_total",
                 "Calls that were turned away while they waited for a permit, by reason.",
                 &["tenant", "app", "reason"],
+            ),
+            in_doubt: counters(
+                r,
+                "in_doubt_total",
+                "Writes that ended without anybody knowing whether Zuora executed them.",
+                &["tenant", "app"],
             ),
             would_have_waited: counters(
                 r,

@@ -22,6 +22,7 @@ pub(crate) struct AppCounters {
     pub(crate) app: String,
     pub(crate) requests: IntCounterVec,
     pub(crate) shed: IntCounterVec,
+    pub(crate) in_doubt: IntCounter,
     /// The series of `requests` that this app has used: the family's own look-up hashes five
     /// strings, this one a pointer and two small numbers.
     pub(crate) answered: RwLock<HashMap<Answered, IntCounter>>,
@@ -56,6 +57,11 @@ impl AppMetrics {
         counter.inc();
         let mut known = self.inner.answered.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(key, counter);
+    }
+
+    /// Counts a write that ended without anybody knowing whether Zuora executed it: `in_doubt_total`.
+    pub fn in_doubt(&self) {
+        self.inner.in_doubt.inc();
     }
 
     /// Counts a call that was turned away before Zuora saw it: `shed_total`.

@@ -76,6 +76,7 @@ impl Metrics {
             app: app.to_owned(),
             requests: self.families.requests.clone(),
             shed: self.families.shed.clone(),
+            in_doubt: self.families.in_doubt.with_label_values(&[tenant, app]),
             answered: RwLock::new(HashMap::new()),
         };
         AppMetrics { inner: Arc::new(inner) }

@@ -130,6 +130,11 @@ pub fn judge_needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether a body begins with the word that the call succeeded, whatever follows or is missing.
+pub fn begins_with_success(body: &[u8]) -> bool {
+    glance::begins_with_success(body)
+}
+
 fn may_complain(headers: &HeaderMap) -> bool {
     let fits = declared_length(headers).is_none_or(|length| length <= ANSWER_LOOK);
     fits && matches!(

@@ -23,7 +23,9 @@ pub mod subject;
 pub mod target;
 pub mod track_id;
 
-pub use answer::{ANSWER_LOOK, Refusal, RefusalKind, Verdict, judge, judge_needs_body};
+pub use answer::{
+    ANSWER_LOOK, Refusal, RefusalKind, Verdict, begins_with_success, judge, judge_needs_body,
+};
 pub use concurrency::Concurrency;
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
 pub use subject::{Subject, SubjectKind, subjects};

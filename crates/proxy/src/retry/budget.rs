@@ -32,6 +32,12 @@ impl Budgets {
         Self { share, pools: RwLock::default() }
     }
 
+    /// Returns the share that they were made with.
+    #[must_use]
+    pub fn share(&self) -> f32 {
+        self.share
+    }
+
     /// Counts a call that was sent for the first time.
     pub(crate) fn deposit(&self, pool: PoolId) {
         self.of(pool).deposit();

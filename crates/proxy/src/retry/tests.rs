@@ -9,7 +9,7 @@ fn policy(attempts: u32, repeats_contended: bool) -> RetryPolicy {
         attempts: NonZeroU32::new(attempts).unwrap(),
         mint_idempotency_keys: true,
         repeats_contended,
-        budgets: Budgets::new(0.2),
+        budgets: Arc::new(Budgets::new(0.2)),
     }
 }
 

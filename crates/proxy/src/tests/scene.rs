@@ -265,7 +265,7 @@ impl Scene {
                 attempts: NonZeroU32::new(5).unwrap(),
                 mint_idempotency_keys: true,
                 repeats_contended: true,
-                budgets: Budgets::new(0.2),
+                budgets: Arc::new(Budgets::new(0.2)),
             },
             lanes: lanes.then(|| Lanes::new(100)),
             replay_buffer: 1024 * 1024,

@@ -33,7 +33,7 @@ impl Glance {
 }
 
 /// `{"success": true`: then nothing that follows makes it a failure.
-fn begins_with_success(text: &[u8]) -> bool {
+pub(super) fn begins_with_success(text: &[u8]) -> bool {
     let Some(field) = text.trim_ascii_start().strip_prefix(b"{") else { return false };
     let field = field.trim_ascii_start();
     field

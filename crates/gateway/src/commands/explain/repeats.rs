@@ -1,33 +1,36 @@
 //! Which ends of a call lead to another attempt, and which calls go one after another.
 
-use config::{ContendedWrites, Lanes, Retry, Tenant};
+use config::{Lanes, Retry, Tenant};
 use http::Method;
+use proxy::{Again, End, Sort, Tried, Why};
 use zuora::{IdempotencyKeys, Operation, SubjectKind};
 
-/// What kind of call it is, as far as repeating it is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
-    /// It changes nothing.
-    Read,
-    /// Zuora executes what has the same `Idempotency-Key` once.
-    Keyed,
-    /// Zuora cannot tell a second one from the first.
-    Plain,
+use crate::wiring;
+
+/// A call as the proxy sorts it.
+#[derive(Clone, Copy)]
+struct Sorted {
+    /// Without a key of the app's.
+    plain: Sort,
+    /// Whether Zuora would go by a key of the app's.
+    takes_keys: bool,
 }
 
-impl Sort {
-    fn of(method: &Method, operation: Option<&Operation>) -> Self {
-        // Queries are sent as POST, and change nothing.
-        let is_query =
-            |it: &Operation| matches!(it.id, "Action_POSTquery" | "Action_POSTqueryMore");
-        let takes_keys = |it: &Operation| it.idempotency_keys == IdempotencyKeys::Accepted;
-        if method.is_safe() || operation.is_some_and(is_query) {
-            Self::Read
-        } else if operation.is_some_and(takes_keys) {
-            Self::Keyed
-        } else {
-            Self::Plain
-        }
+impl Sorted {
+    fn of(retry: &Retry, method: &Method, operation: Option<&Operation>) -> Self {
+        let sort =
+            |has_key| proxy::sort_of(method, operation, has_key, retry.mint_idempotency_keys);
+        Self { plain: sort(false), takes_keys: sort(true) == Sort::AppKey }
+    }
+
+    /// What the proxy decides after a first attempt that came to `end`.
+    fn decide(self, retry: &Retry, end: End) -> Result<Again, Why> {
+        let first = Tried { sort: self.plain, in_doubt: false, is_replayable: true, attempts: 1 };
+        proxy::decide(end, &first, &wiring::retry(retry, None))
+    }
+
+    fn only_reads(self) -> bool {
+        self.plain == Sort::Read
     }
 }
 
@@ -40,10 +43,11 @@ pub(super) fn idempotency(retry: &Retry, method: &Method, operation: Option<&Ope
             "not known whether Zuora takes an Idempotency-Key here"
         }
     };
-    let ours = match (Sort::of(method, operation), retry.mint_idempotency_keys) {
-        (Sort::Keyed, true) => "; if the app sends none, the gateway makes one",
-        (Sort::Keyed, false) => "; only the app's own, says `retry.mint_idempotency_keys`",
-        (Sort::Read | Sort::Plain, _) => "",
+    let sorted = Sorted::of(retry, method, operation);
+    let ours = match sorted.plain {
+        Sort::OurKey => "; if the app sends none, the gateway makes one",
+        _ if sorted.takes_keys => "; only the app's own, says `retry.mint_idempotency_keys`",
+        _ => "",
     };
     format!("{text}{ours}")
 }
@@ -70,58 +74,58 @@ pub(super) fn repeats(
             "sent again when Zuora's Retry-After is over, for want of a permit after {cap:?}"
         ),
     };
-    let sort = Sort::of(method, operation);
+    let sort = Sorted::of(retry, method, operation);
     vec![
         ("attempts", attempts),
         ("if refused", format!("{refused}; nothing was executed")),
         ("if not sent", "sent again: no byte of it left the gateway".to_owned()),
         ("if contended", contended(retry, sort)),
         ("if cut off", cut_off(retry, sort)),
-        ("if failed", failed(sort).to_owned()),
+        ("if failed", failed(retry, sort).to_owned()),
     ]
 }
 
 /// What becomes of it when another write holds the lock.
-fn contended(retry: &Retry, sort: Sort) -> String {
-    let plain = match retry.contended_writes {
-        ContendedWrites::Repeat => "sent again: Zuora rolled it back",
-        ContendedWrites::Return => "Zuora's answer is returned, says `retry.contended_writes`",
+fn contended(retry: &Retry, sort: Sorted) -> String {
+    let text = match sort.decide(retry, End::Contended) {
+        Ok(Again::AsItWas) if sort.only_reads() => "sent again: it only reads",
+        Ok(Again::AsItWas) => "sent again: Zuora rolled it back",
+        Ok(Again::WithNewKey) => {
+            "sent again with another key: Zuora rolled it back, and keeps that under the first one"
+        }
+        Err(_) => "Zuora's answer is returned, says `retry.contended_writes`",
     };
-    match (sort, retry.mint_idempotency_keys) {
-        (Sort::Read, _) => "sent again: it only reads".to_owned(),
-        (Sort::Plain, _) => plain.to_owned(),
-        (Sort::Keyed, true) => format!(
-            "sent again with another key: Zuora rolled it back, and keeps that under the first one; {OWN_KEY}"
-        ),
-        (Sort::Keyed, false) => format!("{plain}; {OWN_KEY}"),
-    }
+    let own = if sort.takes_keys { OWN_KEY } else { "" };
+    format!("{text}{own}")
 }
 
 /// What becomes of a rolled back write that has a key of the app's.
 const OWN_KEY: &str =
-    "with the app's own key, Zuora's answer is returned: only the app can choose another";
+    "; with the app's own key, Zuora's answer is returned: only the app can choose another";
 
 /// What becomes of it when the connection broke, the time was over, or only the edge answered.
-fn cut_off(retry: &Retry, sort: Sort) -> String {
-    const IN_DOUBT: &str = "not sent again: Zuora may have executed it, and would do it twice; the \
-                            caller is told `Zuora-Gateway-Executed: maybe`";
-    match (sort, retry.mint_idempotency_keys) {
-        (Sort::Read, _) => "sent again: it only reads".to_owned(),
-        (Sort::Keyed, true) => {
-            "sent again with the same key, under which Zuora executes it once".to_owned()
+fn cut_off(retry: &Retry, sort: Sorted) -> String {
+    match sort.decide(retry, End::Ambiguous) {
+        Ok(_) if sort.only_reads() => "sent again: it only reads".to_owned(),
+        Ok(_) => "sent again with the same key, under which Zuora executes it once".to_owned(),
+        Err(_) => {
+            let own =
+                if sort.takes_keys { "; with the app's own key, it is sent again" } else { "" };
+            format!(
+                "not sent again: Zuora may have executed it, and would do it twice; the caller is told \
+                 `Zuora-Gateway-Executed: maybe`{own}"
+            )
         }
-        (Sort::Keyed, false) => format!("{IN_DOUBT}; with the app's own key, it is sent again"),
-        (Sort::Plain, _) => IN_DOUBT.to_owned(),
     }
 }
 
 /// What becomes of it when Zuora says that it failed, in any other way.
-fn failed(sort: Sort) -> &'static str {
-    match sort {
-        Sort::Read => {
+fn failed(retry: &Retry, sort: Sorted) -> &'static str {
+    match sort.decide(retry, End::Temporary) {
+        Ok(_) => {
             "Zuora's answer is returned; sent again first, at most twice, if the cause may pass by itself"
         }
-        Sort::Keyed | Sort::Plain => "Zuora's answer is returned",
+        Err(_) => "Zuora's answer is returned",
     }
 }
 
