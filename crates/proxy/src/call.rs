@@ -49,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) reauthenticated: bool,
     /// Why the last attempt is to be repeated, until it is.
     pub(crate) repeats: Option<Verdict>,
+    /// Why the last attempt is not repeated that another might have cured.
+    pub(crate) not_repeated: Option<&'static str>,
     /// How an attempt ended that Zuora may have executed, until Zuora has told its outcome.
     pub(crate) doubt: Option<BoxError>,
     /// Whether the answer may be the kept one of an earlier attempt.
@@ -113,6 +115,7 @@ impl Call {
             questions: 0,
             reauthenticated: false,
             repeats: None,
+            not_repeated: None,
             doubt: None,
             is_replayed: false,
             executed: None,
@@ -304,6 +307,7 @@ impl Call {
             cause = answered.and_then(|answered| answered.cause.as_deref()),
             zuora_request_id = answered.and_then(|answered| request_id(answered.zuora_request_id.as_ref())),
             attempts = self.attempts,
+            not_repeated = self.not_repeated,
             executed = self.executed().map(Executed::as_str),
             waited_for = self.waited_for,
             would_have_waited_for = self.would_have_waited_for,

@@ -43,6 +43,7 @@ pub(crate) async fn judge(
         Err(why) => {
             let why = if is_callers(&attempted) { Why::CallerBroke } else { why };
             route.tenant.metrics.retry_abandoned(why.as_str());
+            call.not_repeated = Some(why.as_str());
             tell(attempted, Some(end), outbound, call)
         }
     }

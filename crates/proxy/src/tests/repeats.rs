@@ -178,6 +178,26 @@ async fn attempts_are_not_endless() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn repetitions_beyond_the_budget_wait_for_room_and_succeed() {
+    const CALLS: usize = 150;
+    let replies = std::array::from_fn::<_, { 2 * CALLS }, _>(|nth| {
+        if nth < CALLS { contended().after(SECOND) } else { Reply::ok() }
+    });
+    let scene = Scene::of(replies).with_limit(200);
+    let began = Instant::now();
+
+    let answers =
+        futures_util::future::join_all((0..CALLS).map(|_| scene.post("/v1/orders", "{}"))).await;
+
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+    let repeated: Vec<_> = scene.asked()[CALLS..].iter().map(|asked| asked.at - began).collect();
+    let soon = repeated.iter().filter(|at| **at < 5 * SECOND).count();
+    // A fifth of the calls, and the floor of ten seconds.
+    assert_eq!(soon, CALLS / 5 + 100);
+    assert!(*repeated.last().unwrap() >= 5 * SECOND, "{repeated:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_about_one_account_go_one_after_another_and_others_beside_them() {
     let scene = Scene::of([(); 4].map(|()| Reply::ok().after(10 * SECOND))).with_lanes();
     let began = Instant::now();

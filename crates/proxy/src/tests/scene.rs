@@ -241,7 +241,7 @@ impl Scene {
             on_refusal: OnRefusal::Shrink,
             retry_after_cap: None,
         });
-        let queue = QueueBounds { max_requests: 100, max_bytes: 8 * 1024 * 1024 };
+        let queue = QueueBounds { max_requests: 1000, max_bytes: 8 * 1024 * 1024 };
         let settings = Settings {
             pools: pools.into(),
             apps: vec![AppSettings::named("app")],
