@@ -357,7 +357,12 @@ fn judge(
     let metrics = route.pool_metrics();
     metrics.attempt(label(&verdict), took);
     let is_misplaced = claim.observe(&head.headers);
-    claim.tell(Some(!matches!(verdict, Verdict::Ambiguous { .. })));
+    claim.tell(match verdict {
+        Verdict::Ambiguous { .. } => Some(false),
+        // The refusal itself says it: told before, calls that waited for a word would go and be refused as well.
+        Verdict::Refused(_) => None,
+        _ => Some(true),
+    });
 
     let mut refused = None;
     match &verdict {
