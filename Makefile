@@ -1,11 +1,16 @@
 # Four commands are the whole workflow: fmt, clippy, test, doc. `make test` is the only one that needs more than cargo.
-.PHONY: test tools fmt clippy doc deny bench-tools
+.PHONY: test sweep tools fmt clippy doc deny bench-tools
 
 # Installs what the tests with real components need, then runs every test.
 test: tools
 	cargo build --locked
 	cargo test --locked --workspace
 	cargo test --locked -p admission --features model --test model --test lanes_model
+
+# Plays every case of which `make test` plays a sample: the wire to Zuora cut at every byte, in every way, for every
+# family of operations. Prints how many cases that were.
+sweep:
+	cargo test --locked --profile sweep -p tests --test sweep -- --ignored --nocapture
 
 # curl, promtool and the published clients. Does nothing when everything is there.
 tools:

@@ -6,7 +6,9 @@
 mod house;
 mod program;
 mod raw;
+mod scissors;
 
 pub use house::{APP, House, SECRET, Yaml};
 pub use program::{Program, client, component, gateway_program};
 pub use raw::{Answer, Raw};
+pub use scissors::{Exchange, How, Relay, Scissors, Snip, Step, Wire};
