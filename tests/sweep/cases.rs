@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use emulator::FaultKind;
+use emulator::{Category, FaultKind};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use testkit::{How, Snip, Step};
@@ -31,6 +31,10 @@ fn zuora(kind: FaultKind) -> Step {
     Step { zuora: Some(kind), wire: None }
 }
 
+fn failure(category: Category) -> FaultKind {
+    FaultKind::Fail { category, shape: None, message_bytes: 0 }
+}
+
 fn both(kind: FaultKind, snip: Snip) -> Step {
     Step { zuora: Some(kind), wire: Some(snip) }
 }
@@ -53,7 +57,7 @@ impl Measured {
 
     /// A call of the family that meets these.
     pub(crate) fn case(&self, steps: Vec<Step>) -> Case {
-        Case { family: Arc::clone(&self.family), before: Before::Pooled, steps, piece: None }
+        Case { steps, ..Case::plain(&self.family) }
     }
 
     /// Cuts at every byte of the request, in every way, and at every byte of the answer.
@@ -89,7 +93,7 @@ impl Measured {
         mishaps
     }
 
-    /// Ends after which Zuora is known to have done nothing.
+    /// Ends after which Zuora is known to have done nothing, if they are heard of.
     fn refusals(&self) -> Vec<Step> {
         vec![
             zuora(FaultKind::RefuseConcurrency),
@@ -97,6 +101,9 @@ impl Measured {
             zuora(FaultKind::LimitInBody),
             zuora(FaultKind::Unauthenticated),
             zuora(FaultKind::Contended),
+            zuora(failure(Category::Rule)),
+            zuora(failure(Category::Internal)),
+            zuora(failure(Category::Temporary)),
         ]
     }
 
@@ -127,6 +134,13 @@ impl Measured {
         ends.push(zuora(FaultKind::CutBody { after: 9 }));
         for delivered in [false, true] {
             ends.push(wire(Snip::Silence { delivered }));
+        }
+        // An answer that says no, of which only the beginning arrives.
+        for refusal in self.refusals() {
+            for after in [15, 380, 460] {
+                let snip = Snip::Answer { after, how: How::Closed };
+                ends.push(Step { wire: Some(snip), ..refusal.clone() });
+            }
         }
         // Zuora works for longer than anybody waits, or goes on after the cut.
         for milliseconds in [1_000, 119_000, 126_000, 200_000] {
@@ -201,6 +215,25 @@ impl Measured {
         cases
     }
 
+    /// It is executed and nobody hears of it; and then Zuora says no to the question how it went.
+    pub(crate) fn doubts(&self) -> Vec<Case> {
+        let (fields, body, after, delivered) = (HTML_FIELD, HTML, Duration::ZERO, true);
+        let firsts = [
+            Snip::Request { after: self.request, how: How::Reset },
+            Snip::Answer { after: 0, how: How::Closed },
+            Snip::Instead { status: 504, fields, body, after, delivered },
+        ];
+        let refusals = self.refusals();
+        let pairs = firsts.iter().flat_map(|first| {
+            refusals.iter().map(|refusal| vec![wire(first.clone()), refusal.clone()])
+        });
+        // No token is taken any more.
+        let strange = zuora(FaultKind::Unauthenticated);
+        let triples =
+            firsts.iter().map(|first| vec![wire(first.clone()), strange.clone(), strange.clone()]);
+        pairs.chain(triples).map(|steps| self.case(steps)).collect()
+    }
+
     /// Many things go wrong, by chance.
     pub(crate) fn storms(&self, how_many: usize) -> Vec<Case> {
         let mut random = StdRng::seed_from_u64(self.family.name.bytes().map(u64::from).sum());
@@ -227,7 +260,12 @@ impl Measured {
                 _ => Before::Pooled,
             };
             let piece = Some(random.random_range(1..2000)).filter(|piece| piece % 3 == 0);
-            cases.push(Case { before, piece, ..self.case(steps) });
+            let moments = [0, 20, 70, 400, 1_500, 121_000, 140_000, 500_000];
+            let leaves = match random.random_range(0..4) {
+                0 => Some(Duration::from_millis(moments[random.random_range(0..moments.len())])),
+                _ => None,
+            };
+            cases.push(Case { before, piece, leaves, ..self.case(steps) });
         }
         cases
     }

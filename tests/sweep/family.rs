@@ -15,6 +15,10 @@ pub(crate) struct Family {
     pub(crate) is_write: bool,
     /// Whether the gateway keeps its body for another attempt.
     pub(crate) is_kept: bool,
+    /// Attempts that the configuration gives it.
+    pub(crate) attempts: usize,
+    /// Whether its time may be over before it can be sent again.
+    pub(crate) is_hurried: bool,
     /// Keys of the configuration, below the tenant.
     pub(crate) tenant: Vec<&'static str>,
 }
@@ -42,6 +46,8 @@ impl Family {
             keys: if method == "POST" { Keys::Minted } else { Keys::Absent },
             is_write,
             is_kept: true,
+            attempts: 5,
+            is_hurried: false,
             tenant: Vec::new(),
         }
     }
@@ -60,8 +66,21 @@ impl Family {
         self
     }
 
+    fn hurried(self) -> Self {
+        Self { is_hurried: true, ..self }
+    }
+
+    fn attempts(self, attempts: usize) -> Self {
+        Self { attempts, ..self }
+    }
+
     fn read(self) -> Self {
         Self { is_write: false, ..self }
+    }
+
+    /// Whether little is needed until it cannot be sent again, though it might.
+    pub(crate) fn is_soon_over(&self) -> bool {
+        self.is_hurried || self.attempts < 5
     }
 
     /// Whether Zuora can tell a repeat, or nothing changes by it.
@@ -75,8 +94,10 @@ impl Family {
         if !tenant.iter().any(|line| line.starts_with("retry")) {
             tenant.push(RETRY.to_owned());
         }
-        // Long enough for whatever Zuora asks to wait, several times.
-        tenant.push("queue: {timeout: 30m}".to_owned());
+        if !tenant.iter().any(|line| line.starts_with("queue")) {
+            // Long enough for whatever Zuora asks to wait, several times.
+            tenant.push("queue: {timeout: 30m}".to_owned());
+        }
         let top = vec!["signing_key: a key of at least thirty-two characters".to_owned()];
         Yaml { tenant, top, ..Yaml::default() }
     }
@@ -113,6 +134,17 @@ pub(crate) fn all() -> Vec<Family> {
         post("account, no minting", "/v1/accounts", ACCOUNT)
             .keys(Keys::Absent)
             .configured("retry: {replay_buffer: 2KiB, mint_idempotency_keys: false}"),
+        post("account, in a hurry", "/v1/accounts", ACCOUNT)
+            .configured("queue: {timeout: 1s}")
+            .hurried(),
+        post("account, own key, wait=3", "/v1/accounts", ACCOUNT)
+            .keys(Keys::Own("app-key-4"))
+            .with("idempotency-key", "app-key-4")
+            .with("prefer", "wait=3")
+            .hurried(),
+        post("account, two attempts", "/v1/accounts", ACCOUNT)
+            .configured("retry: {attempts: 2, replay_buffer: 2KiB}")
+            .attempts(2),
         post("order, lanes", "/v1/orders", ORDER).configured("lanes: account"),
         post("order", "/v1/orders", ORDER).with("zuora-version", "2025-08-12"),
         post("subscription", "/v1/subscriptions", SUBSCRIPTION),

@@ -10,9 +10,6 @@ use testkit::Exchange;
 use crate::family::{Family, Keys};
 use crate::stage::{Before, Case, Outcome, Received};
 
-/// How many attempts a call has, by the configuration of every family.
-const ATTEMPTS: usize = 5;
-
 /// How long the gateway waits for an answer, by the same.
 const PATIENCE: Duration = Duration::from_secs(125);
 
@@ -96,7 +93,7 @@ impl Judge<'_> {
         let effects = self.effects();
         let (status, fields, body) = match &self.outcome.received {
             Received::Whole { status, fields, body } => (*status, fields, body),
-            Received::Broken => return,
+            Received::Broken | Received::Left => return,
             Received::Nothing => return self.is_wrong("the caller was not answered"),
             Received::Never => return self.is_wrong("the call never ended"),
         };
@@ -163,15 +160,26 @@ impl Judge<'_> {
             return;
         }
         match told {
-            None if self.outcome.ledger.idempotent_replays > 0 => {
+            None if self.was_replayed() => {
                 self.is_wrong("the answer comes from a replay, and is not marked");
             }
-            Some(_) if self.exchanges().len() < 2 => {
+            Some(_) if self.exchanges().len() < 2 && !self.is_unsure() => {
                 self.is_wrong("the answer to the only request is marked as a replay");
             }
             Some("true") | None => {}
             Some(other) => self.is_wrong(format!("`idempotent-replayed: {other}`")),
         }
+    }
+
+    /// Whether the work of the last request's key had begun before it came.
+    fn was_replayed(&self) -> bool {
+        let Some(last) = self.exchanges().last() else { return false };
+        let keys = last.fields("idempotency-key");
+        let came = last.at.duration_since(self.outcome.born).as_millis();
+        self.outcome.ledger.executed.iter().any(|executed| {
+            executed.idempotency_key.as_ref() == keys.first()
+                && u128::from(executed.began_ms) < came
+        })
     }
 
     /// No request followed another that it must not follow, and all were the same.
@@ -259,6 +267,9 @@ impl Judge<'_> {
 
     /// It went on for as long as it may.
     fn gave_up_rightly(&mut self) {
+        if matches!(self.outcome.received, Received::Left) {
+            return;
+        }
         if matches!(self.outcome.received, Received::Broken) {
             // Somebody read it already, so it cannot be asked for again. A short answer can be kept until it is whole.
             let longest = self.exchanges().iter().map(|one| one.answer.len()).max().unwrap_or(0);
@@ -275,7 +286,7 @@ impl Judge<'_> {
             self.is_wrong("Zuora's answer is good, and the caller did not receive it");
         }
         let Some(last) = ends.last() else {
-            let reached = !matches!(self.case.before, Before::Unreachable(times) if times >= 5);
+            let reached = !matches!(self.case.before, Before::Unreachable(times) if times as usize >= self.family().attempts);
             // A body that flows may have begun to.
             if reached && self.family().is_kept && !self.is_unsure() {
                 self.is_wrong("nothing was sent");
@@ -292,10 +303,10 @@ impl Judge<'_> {
         };
         // Asking how it stands is no other attempt.
         let attempts = ends.iter().filter(|end| **end != End::InProgress).count();
-        if attempts + tries >= ATTEMPTS {
+        if attempts + tries >= self.family().attempts {
             return;
         }
-        if must_follow(self.family(), &ends) {
+        if !self.family().is_hurried && must_follow(self.family(), &ends) {
             self.is_wrong(format!("GAVE UP after {ends:?}, though it could be sent again"));
         }
     }
@@ -337,7 +348,7 @@ fn must_follow(family: &Family, ends: &[End]) -> bool {
         // A body that flows has perhaps begun to.
         End::NotSent => family.is_kept,
         // What an operation without a key does about contention, policy says.
-        End::Contended => family.keys == Keys::Minted || !family.is_write,
+        End::Contended => family.is_kept && (family.keys == Keys::Minted || !family.is_write),
         End::Failed | End::Good => false,
         End::Refused | End::Unauthenticated | End::InProgress | End::Ambiguous => {
             may_follow(family, ends)

@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use proxy::{Connector, Stream};
 use testkit::{Exchange, How, SECRET, Scissors, Step};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::family::Family;
@@ -37,6 +38,8 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     /// The most bytes that pass the wire at once.
     pub(crate) piece: Option<usize>,
+    /// When the caller leaves, if it does.
+    pub(crate) leaves: Option<Duration>,
 }
 
 /// What the call finds when it comes.
@@ -52,11 +55,27 @@ pub(crate) enum Before {
     Unreachable(u32),
 }
 
+impl Case {
+    /// One in which nothing goes wrong.
+    pub(crate) fn plain(family: &Arc<Family>) -> Self {
+        Self {
+            family: Arc::clone(family),
+            before: Before::Pooled,
+            steps: Vec::new(),
+            piece: None,
+            leaves: None,
+        }
+    }
+}
+
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} | {:?}", self.family.name, self.before)?;
         if let Some(piece) = self.piece {
             write!(f, " | in {piece}s")?;
+        }
+        if let Some(leaves) = self.leaves {
+            write!(f, " | left after {leaves:?}")?;
         }
         for step in &self.steps {
             f.write_str(" | ")?;
@@ -83,6 +102,8 @@ pub(crate) enum Received {
     Broken,
     /// The connection ended without an answer.
     Nothing,
+    /// It did not wait for one.
+    Left,
     /// Not in hours.
     Never,
 }
@@ -93,6 +114,8 @@ pub(crate) struct Outcome {
     pub(crate) received: Received,
     pub(crate) exchanges: Vec<Exchange>,
     pub(crate) ledger: Ledger,
+    /// When the tenant began to count the milliseconds of its ledger.
+    pub(crate) born: Instant,
     /// Permits that the gateway still counts as out, and calls that it still counts as waiting.
     pub(crate) left_over: (u32, usize),
     /// Whether nobody can say whether bytes that were written to a connection that was ending have left.
@@ -111,6 +134,7 @@ pub(crate) fn play(case: &Case) -> Outcome {
 
 async fn perform(case: &Case) -> Outcome {
     let family = &case.family;
+    let born = Instant::now();
     let tenant = Arc::new(Tenant::in_memory(Options {
         accounts: 2,
         products: 12,
@@ -145,7 +169,10 @@ async fn perform(case: &Case) -> Outcome {
     }
 
     let call = scene.call(family.method, family.path, &family.fields, &family.body);
-    let received = timeout(AGES, call).await.unwrap_or(Received::Never);
+    let received = match case.leaves {
+        Some(after) => timeout(after, call).await.unwrap_or(Received::Left),
+        None => timeout(AGES, call).await.unwrap_or(Received::Never),
+    };
     // Until Zuora has worked on everything that it was ever given.
     sleep(Duration::from_secs(900)).await;
     let mut ledger = tenant.ledger();
@@ -155,6 +182,7 @@ async fn perform(case: &Case) -> Outcome {
         received,
         exchanges: scissors.seen(),
         ledger,
+        born,
         left_over: (snapshot.in_use, snapshot.queued),
         is_over_sockets: false,
     }
@@ -212,7 +240,8 @@ pub(crate) async fn call(
 ) -> Received {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(stream).await.expect("nothing is sent yet");
-    tokio::spawn(connection);
+    // It ends with the caller.
+    let _connection = Hold(tokio::spawn(async move { drop(connection.await) }));
 
     let mut request = Request::builder()
         .method(method)
@@ -233,6 +262,15 @@ pub(crate) async fn call(
             Received::Whole { status: head.status, fields: head.headers, body: body.to_bytes() }
         }
         Err(_) => Received::Broken,
+    }
+}
+
+/// A task that ends with its value.
+struct Hold(JoinHandle<()>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
