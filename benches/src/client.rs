@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Empty, combinators::BoxBody};
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
@@ -62,6 +62,32 @@ impl Connection {
     /// When the connection breaks first.
     pub async fn get_tracked(&mut self, path: &str, track_id: &str) -> Result<Response<Incoming>> {
         self.send(Method::GET, path, Some(track_id), Empty::new().boxed()).await
+    }
+
+    /// Sends a call with these fields and a JSON body, and receives the whole answer.
+    ///
+    /// # Errors
+    /// When the connection breaks first.
+    pub async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        fields: &[(&'static str, &str)],
+        body: Bytes,
+    ) -> Result<Response<Bytes>> {
+        self.sender.ready().await?;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.address.to_string())
+            .header(header::AUTHORIZATION, &self.authorization)
+            .header(header::CONTENT_TYPE, "application/json");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let answer = self.sender.send_request(request.body(Full::new(body).boxed())?).await?;
+        let (head, body) = answer.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     }
 
     /// Sends a POST of so many bytes and waits for the head of its answer.

@@ -11,6 +11,7 @@ pub mod machine;
 pub mod peers;
 pub mod plot;
 pub mod process;
+pub mod samples;
 pub mod stats;
 pub mod table;
 pub mod upstream;

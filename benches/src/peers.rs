@@ -104,6 +104,8 @@ pub struct Keys<'a> {
     pub retry_after_cap: Option<Duration>,
     /// The weights of apps by their names, of those that do not have the usual one.
     pub weights: &'a [(&'a str, u32)],
+    /// Further keys of the tenant, a line each, as `lanes: account`.
+    pub tenant: &'a [String],
 }
 
 /// A proxy that runs and accepts connections. Dropping it ends it.
@@ -230,6 +232,7 @@ impl Gateway {
             .replace("{upstream}", &around.upstream.to_string())
             .replace("{headroom}", &around.keys.headroom.to_string())
             .replace("{retry_after_cap}", &cap)
+            .replace("{tenant}", &around.keys.tenant.join("\n    "))
             .replace("{state_dir}", &dir.join("state").display().to_string())
             .replace("{apps}", apps.trim_end()))
     }
@@ -470,12 +473,16 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_written() {
         let cap = Some(Duration::from_secs(2));
-        let keys = Keys { headroom: 3, retry_after_cap: cap, weights: &[("small", 5)] };
+        let lines = ["lanes: account".to_owned(), "retry: {budget: 0.5}".to_owned()];
+        let weights = &[("small", 5)];
+        let keys = Keys { headroom: 3, retry_after_cap: cap, weights, tenant: &lines };
 
         let config = configured(keys);
 
         let concurrency = &config.tenants[0].concurrency;
         assert_eq!((concurrency.headroom, concurrency.retry_after_cap), (3, cap));
+        assert_eq!(config.tenants[0].lanes, config::Lanes::Account);
+        assert_eq!(config.tenants[0].retry.budget, 0.5);
         let weights = config.apps.iter().map(|app| (&*app.name, app.weight.get()));
         assert_eq!(weights.collect::<Vec<_>>(), [("big", 1), ("small", 5)]);
     }

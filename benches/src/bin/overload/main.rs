@@ -11,7 +11,6 @@ mod outsider;
 mod picture;
 mod reloads;
 mod report;
-mod samples;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -22,6 +21,7 @@ use benches::{
     machine::{self, Memory},
     peers::{self, Commands, Keys, Kind, Peer, Surroundings},
     process,
+    samples::{self, Sample},
 };
 use clap::{Parser, ValueEnum};
 use emulator::{Ledger, ServiceTime, Tenant};
@@ -36,7 +36,6 @@ use crate::{
     outsider::Outsider,
     reloads::Change,
     report::{Comparison, Report},
-    samples::Sample,
 };
 
 /// The limit type that all calls of this load count against.
@@ -261,6 +260,7 @@ fn start(
             headroom: options.headroom,
             retry_after_cap: options.retry_after_cap,
             weights: &weights,
+            tenant: &[],
         },
     })
 }
@@ -287,7 +287,7 @@ async fn watch(
     let (outsider, changes, samples, seen, tallies) = tokio::join!(
         visit,
         reload,
-        samples::take(admin, clock),
+        samples::take(admin, LIMIT_TYPE, clock.end),
         read_meters(tenant, peer, clock),
         call(options, address, peer.is_some(), token, clock),
     );

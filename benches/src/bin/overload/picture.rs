@@ -1,8 +1,11 @@
 //! A run over time: what might be used, what was, and what the tenant refused.
 
-use benches::plot::{Axis, Look, Mark, Panel, Plot, Scale, Series, figure};
+use benches::{
+    plot::{Axis, Look, Mark, Panel, Plot, Scale, Series, figure},
+    samples::Sample,
+};
 
-use crate::{Options, Run, judge::Judge, samples::Sample};
+use crate::{Options, Run, judge::Judge};
 
 /// Refusals are counted for so long, in seconds, to make a bar.
 const BAR: f64 = 1.0;

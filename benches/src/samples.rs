@@ -3,56 +3,67 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, Result};
-use benches::{client::Connection, peers};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use crate::{LIMIT_TYPE, clock::Clock};
+use crate::{client::Connection, peers};
 
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// One moment of one pool, as the gateway's `/api/state` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sample {
-    pub(crate) at: Instant,
+pub struct Sample {
+    /// When it was taken.
+    pub at: Instant,
     /// How many permits it thinks may be used.
-    pub(crate) capacity: u64,
+    pub capacity: u64,
     /// How many it thinks others use, from builds that tell.
-    pub(crate) outside_use: Option<u64>,
+    pub outside_use: Option<u64>,
 }
 
-/// Takes samples until the end of the run, if there is anybody to ask.
-pub(crate) async fn take(admin: Option<SocketAddr>, clock: Clock) -> Vec<Sample> {
-    let Some(admin) = admin else { return Vec::new() };
+/// Takes samples of the pool of a limit type until `end`, if there is anybody to ask.
+pub async fn take(admin: Option<SocketAddr>, limit_type: &str, end: Instant) -> Vec<Sample> {
     let mut samples = Vec::new();
-    let mut connection = None;
-    let mut ticks = time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    while ticks.tick().await < clock.end {
-        // One that does not answer in time leaves a gap, and is asked again.
-        match time::timeout(PERIOD, ask(&mut connection, admin)).await {
-            Ok(Ok(sample)) => samples.push(sample),
-            Ok(Err(_)) | Err(_) => connection = None,
-        }
+    if let Some(admin) = admin {
+        let _ = time::timeout_at(end, keep_taking(admin, limit_type, &mut samples)).await;
     }
     samples
 }
 
-async fn ask(connection: &mut Option<Connection>, admin: SocketAddr) -> Result<Sample> {
+/// Adds samples of the pool of a limit type until it is dropped.
+pub async fn keep_taking(admin: SocketAddr, limit_type: &str, samples: &mut Vec<Sample>) {
+    let mut connection = None;
+    let mut ticks = time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        // One that does not answer in time leaves a gap, and is asked again.
+        match time::timeout(PERIOD, ask(&mut connection, admin, limit_type)).await {
+            Ok(Ok(sample)) => samples.push(sample),
+            Ok(Err(_)) | Err(_) => connection = None,
+        }
+    }
+}
+
+async fn ask(
+    connection: &mut Option<Connection>,
+    admin: SocketAddr,
+    limit_type: &str,
+) -> Result<Sample> {
     let connection = match connection {
         Some(open) => open,
         None => connection.insert(Connection::open(admin, &peers::admin_authorization()).await?),
     };
     let answer = connection.get("/api/state").await?;
     let body = answer.into_body().collect().await?.to_bytes();
-    read(&serde_json::from_slice(&body)?, Instant::now())
+    read(&serde_json::from_slice(&body)?, limit_type, Instant::now())
         .context("the state does not show the pool")
 }
 
-fn read(state: &Value, at: Instant) -> Option<Sample> {
+fn read(state: &Value, limit_type: &str, at: Instant) -> Option<Sample> {
     let pools = state["tenants"][0]["pools"].as_array()?;
-    let pool = pools.iter().find(|pool| pool["pool"] == LIMIT_TYPE)?;
+    let pool = pools.iter().find(|pool| pool["pool"] == limit_type)?;
     Some(Sample {
         at,
         capacity: pool["capacity"].as_u64()?,
@@ -74,7 +85,10 @@ mod tests {
         ]}]});
         let at = Instant::now();
 
-        assert_eq!(read(&state, at), Some(Sample { at, capacity: 30, outside_use: Some(10) }));
-        assert_eq!(read(&json!({}), at), None);
+        assert_eq!(
+            read(&state, "Default", at),
+            Some(Sample { at, capacity: 30, outside_use: Some(10) })
+        );
+        assert_eq!(read(&json!({}), "Default", at), None);
     }
 }
