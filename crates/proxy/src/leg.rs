@@ -60,7 +60,8 @@ pub(crate) struct Attempt {
 pub(crate) struct Claim {
     /// Gone once it was given back before its time.
     permit: Option<Permit>,
-    _live: Live,
+    /// Gone with the permit: Zuora works on it no longer, though the rest of its answer may be on the way.
+    live: Option<Live>,
     /// Boxed, as few tenants have lanes.
     _lane: Option<Box<Lane>>,
     since: Instant,
@@ -77,7 +78,7 @@ impl Claim {
         route: Arc<Route>,
     ) -> Self {
         let since = Instant::now();
-        Self { permit: Some(permit), _live: live, _lane: lane, since, is_told: false, route }
+        Self { permit: Some(permit), live: Some(live), _lane: lane, since, is_told: false, route }
     }
 
     /// Tells the circuit whether Zuora is there.
@@ -90,11 +91,17 @@ impl Claim {
         }
     }
 
+    /// Takes the permit out before the answer has ended, because Zuora did not begin.
+    fn release(&mut self) -> Option<Permit> {
+        self.live = None;
+        self.permit.take()
+    }
+
     /// Ends the claim of an attempt that brought no answer.
     fn end(mut self, failure: &Failure) {
         self.tell(failure.is_there());
         if !failure.was_sent()
-            && let Some(permit) = self.permit.take()
+            && let Some(permit) = self.release()
         {
             permit.unused();
         }
@@ -369,7 +376,7 @@ fn judge(
         Verdict::Unauthenticated => {
             route.tenant.tokens.rejected(token);
             // Zuora did not begin: while another token is fetched, the permit serves somebody else.
-            claim.permit = None;
+            drop(claim.release());
         }
         Verdict::Refused(refusal) => {
             let until = Instant::now() + refusal.wait;
@@ -385,7 +392,7 @@ fn judge(
             };
             metrics.refused(kind);
             // Zuora did not begin, so the permit goes back at once, and this call to the front of its queue.
-            refused = claim.permit.take().map(|permit| permit.refused(how));
+            refused = claim.release().map(|permit| permit.refused(how));
         }
         Verdict::Relay
         | Verdict::Contended
