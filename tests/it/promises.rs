@@ -6,6 +6,7 @@ mod load;
 mod memory;
 mod observing;
 mod refusals;
+mod soak;
 mod token;
 mod turns;
 mod wishes;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use admission::{Admission, Start};
+use admission::{Admission, Lanes, Start};
 use config::Config;
 use proxy::{Connector, Proxy};
 
@@ -35,5 +35,17 @@ impl Portless {
     #[must_use]
     pub fn admissions(&self) -> Vec<(Arc<str>, Arc<Admission>)> {
         self.works.admissions()
+    }
+
+    /// The lanes of each tenant whose calls go in lanes.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<(Arc<str>, Arc<Lanes>)> {
+        self.works.lanes()
+    }
+
+    /// How many upstream legs are alive.
+    #[must_use]
+    pub fn legs_in_flight(&self) -> u64 {
+        self.works.metrics.legs_in_flight()
     }
 }

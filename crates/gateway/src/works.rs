@@ -152,6 +152,13 @@ impl Works {
         tenants.map(|it| (Arc::clone(&it.name), Arc::clone(&it.admission))).collect()
     }
 
+    /// The lanes of each tenant that is configured to have any, by name.
+    pub(crate) fn lanes(&self) -> Vec<(Arc<str>, Arc<Lanes>)> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        let tenants = tenants.configured.values().map(|wired| &wired.tenant);
+        tenants.filter_map(|it| Some((Arc::clone(&it.name), it.lanes.clone()?))).collect()
+    }
+
     fn gather(&self, config: &Config) -> Result<Materials, Vec<Unusable>> {
         let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         Materials::gather(config, &tenants.configured, self.wire.as_ref())

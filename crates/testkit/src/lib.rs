@@ -7,6 +7,7 @@ mod house;
 mod program;
 mod raw;
 mod scissors;
+pub mod soak;
 
 pub use house::{APP, House, SECRET, Yaml};
 pub use program::{Program, client, component, gateway_program};

@@ -192,6 +192,7 @@ impl Scene {
                 ("High-volume transactions".to_owned(), options.limit),
             ],
             service_time: options.service_time,
+            lock_contention: true,
             accounts: accounts as usize,
             ledger_capacity: LEDGER_CAPACITY,
             ..emulator::Options::default()

@@ -37,7 +37,9 @@ impl Course {
             let at = born + Duration::from_millis(at_ms);
             millis(at.saturating_duration_since(run.start))
         };
-        let refused: Vec<u64> = ledger.refusals.iter().map(|it| since(it.at_ms)).collect();
+        let refused = ledger.refusals.iter().map(|it| it.at_ms);
+        let refused: Vec<u64> =
+            refused.chain(run.refused_for_rate.iter().copied()).map(since).collect();
         let executed: Vec<(u64, u64)> =
             ledger.executed.iter().map(|it| (since(it.began_ms), since(it.at_ms))).collect();
         let end = millis(run.end - run.start);
@@ -77,8 +79,11 @@ impl Course {
         self.most(SECOND, self.end)
     }
 
-    pub(crate) fn most_after(&self) -> u32 {
-        self.most(self.end, u64::MAX)
+    pub(crate) fn most_after(&self) -> String {
+        let last = self.executed.iter().map(|(began, _)| *began).max().unwrap_or(0);
+        let seconds = (self.end..=last).step_by(SECOND as usize);
+        let most = seconds.map(|from| self.most(from, from + SECOND).to_string());
+        most.collect::<Vec<_>>().join(", ")
     }
 
     /// The most that were sent within any 100 ms that begin with one of them.

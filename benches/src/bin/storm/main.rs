@@ -109,6 +109,8 @@ struct Run {
     name: String,
     tally: Tally,
     ledger: Ledger,
+    /// When the tenant refused for rate, in milliseconds of its book, which has no calls for these.
+    refused_for_rate: Vec<u64>,
     samples: Vec<Sample>,
     /// When the tenant was started: its book counts from here.
     tenant: Instant,
@@ -179,9 +181,22 @@ async fn run(options: &Options, kind: Kind) -> Result<Run> {
         () = samples::keep_taking(admin, LIMIT_TYPE, &mut samples) => unreachable!("it never ends"),
     };
     let ledger = tenant.ledger();
+    let strikes = tenant.strikes().into_iter();
+    let for_rate = strikes.filter(|strike| matches!(strike.kind, FaultKind::RefuseRate { .. }));
+    let refused_for_rate = for_rate.map(|strike| strike.at_ms).collect();
     let log = peer.log();
     tenant.stop().await;
-    Ok(Run { name: peer.name.clone(), tally, ledger, samples, tenant: born, start, end, log })
+    Ok(Run {
+        name: peer.name.clone(),
+        tally,
+        ledger,
+        refused_for_rate,
+        samples,
+        tenant: born,
+        start,
+        end,
+        log,
+    })
 }
 
 fn start(options: &Options, kind: &Kind, tenant: &Tenant, dir: &Path) -> Result<Peer> {
@@ -249,13 +264,15 @@ fn table(options: &Options, run: &Run) -> Table {
     row("answered otherwise", run.tally.others());
     row("refused by the tenant", course.refused.len().to_string());
     row("… the retry budget would allow", format!("{:.0}", options.budget()));
-    row("sent again before the moment named", course.early.to_string());
-    row("… the earliest came after it by", ms(course.least_late));
+    if options.by != By::Rate {
+        row("sent again before the moment named", course.early.to_string());
+        row("… the earliest came after it by", ms(course.least_late));
+    }
     row("attempts of one call, at most", run.tally.most_attempts().to_string());
     row("executed more than once", course.twice.to_string());
     row("most sent in 100 ms, in the first second", course.most_at_first().to_string());
     row("… while the storm lasts, after that", course.most_later().to_string());
-    row("… from its end on", course.most_after().to_string());
+    row("… from its end on, second by second", course.most_after());
     row("most in flight: storm's end to 1 s, 2 s, 3 s, …", course.in_flight_words());
     row("first success after the storm's end", ms(course.first));
     row("last success after the storm's end", ms(course.last));
