@@ -135,6 +135,7 @@ mod tests {
             "sequence": 1, "began_ms": began_ms, "at_ms": began_ms + 50, "method": "GET", "path": "/",
             "kind": "read", "limit_type": "Default", "in_flight": 1, "app": app,
             "track_id": track_id, "idempotency_key": null, "body_bytes": 0, "status": 200,
+            "took_effect": false,
         }))
         .unwrap()
     }

@@ -102,6 +102,7 @@ mod tests {
             "sequence": 1, "began_ms": began_ms, "at_ms": began_ms + 50, "method": "GET", "path": "/",
             "kind": "read", "limit_type": "Default", "in_flight": in_flight, "app": null,
             "track_id": null, "idempotency_key": null, "body_bytes": 0, "status": 200,
+            "took_effect": false,
         });
         serde_json::from_value(json).unwrap()
     }
