@@ -164,21 +164,22 @@ impl Admission {
         self.decide(|state, now, outbox| state.refuse(grant, refused, now, outbox))
     }
 
-    pub(crate) fn reached(self: &Arc<Self>, grant: &Grant) {
+    pub(crate) fn reached(self: &Arc<Self>, grant: &Grant) -> bool {
         // Whoever was given a permit after a failure sees this set, or the failure was no older.
-        if self.troubled.load(Ordering::Relaxed) {
-            self.decide(|state, now, outbox| {
-                state.reached(grant, now, outbox);
+        let is_troubled = self.troubled.load(Ordering::Relaxed);
+        is_troubled
+            && self.decide(|state, now, outbox| {
+                let is_up_again = state.reached(grant, now, outbox);
                 self.troubled.store(!state.tenant.circuit.is_calm(), Ordering::Relaxed);
-            });
-        }
+                is_up_again
+            })
     }
 
-    pub(crate) fn unreached(self: &Arc<Self>, grant: &Grant) {
+    pub(crate) fn unreached(self: &Arc<Self>, grant: &Grant) -> Option<Instant> {
         self.decide(|state, now, outbox| {
             self.troubled.store(true, Ordering::Relaxed);
-            state.unreached(grant, now, outbox);
-        });
+            state.unreached(grant, now, outbox)
+        })
     }
 
     pub(crate) fn observe(self: &Arc<Self>, pool: PoolId, said: Said) -> bool {

@@ -82,9 +82,10 @@ impl Ticket {
         Self { not_before: Some(at), is_chosen: true, ..self }
     }
 
-    /// Returns the moment before which the call may not be sent, whoever named it, be it over or not.
-    pub fn rests_until(&self) -> Option<Instant> {
-        self.not_before
+    /// Returns the moment before which the call may not be sent, be it over or not, and why.
+    pub fn rests_until(&self) -> Option<(Instant, WaitReason)> {
+        let why = if self.is_chosen { WaitReason::Retry } else { WaitReason::Cooldown };
+        Some((self.not_before?, why))
     }
 
     pub(crate) fn refused_until(self, named: Instant) -> Self {
@@ -165,7 +166,7 @@ pub enum Shed {
         retry_after: Duration,
     },
     /// The deadline came before a permit.
-    #[error("no permit came before the deadline")]
+    #[error("its turn did not come before the deadline")]
     QueueTimeout {
         /// The predicted wait: whole seconds, 1 to 30.
         retry_after: Duration,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::time::Instant;
+
 use crate::pool::Grant;
 use crate::{Admission, Refused, Said, Ticket, WaitReason};
 
@@ -79,15 +81,17 @@ impl Permit {
 
     /// Tells that Zuora answered the request, whatever it said: it is not down. A refusal tells that by
     /// [itself](Self::refused), and better, because what was refused is known before anybody else goes.
-    pub fn reached(&self) {
-        self.admission.reached(&self.grant);
+    /// Returns whether the tenant had counted as down until now.
+    pub fn reached(&self) -> bool {
+        self.admission.reached(&self.grant)
     }
 
     /// Tells that Zuora did not answer the request: there was no connection, it broke or took too long,
     /// or only a proxy of Zuora's answered. After five of these in a row the tenant counts as down.
-    pub fn unreached(&self) {
+    /// Returns until when it is left alone, if that begins, or begins anew, with this one.
+    pub fn unreached(&self) -> Option<Instant> {
         self.unanswered.store(true, Ordering::Relaxed);
-        self.admission.unreached(&self.grant);
+        self.admission.unreached(&self.grant)
     }
 
     /// Counts it out before it is given back: so never are more alive than given.

@@ -177,23 +177,30 @@ impl State {
         is_news
     }
 
-    /// A request was answered.
-    pub(crate) fn reached(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
-        if self.note_reached(grant, now) {
+    /// A request was answered. Returns whether the tenant is up again by that.
+    pub(crate) fn reached(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) -> bool {
+        let is_up_again = self.note_reached(grant, now);
+        if is_up_again {
             self.settle_all(now, outbox);
         }
+        is_up_again
     }
 
-    /// A request was not answered.
-    pub(crate) fn unreached(&mut self, grant: &Grant, now: Instant, outbox: &mut Outbox) {
+    /// A request was not answered. Returns until when the tenant is left alone, if that began by it.
+    pub(crate) fn unreached(
+        &mut self,
+        grant: &Grant,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) -> Option<Instant> {
         let jitter = |pause| self.jitter.on(pause);
         let change = self.tenant.circuit.unreached(grant.stamp, now, jitter);
-        if let Some(Change::Opens { until }) = change {
-            for pool in &mut self.pools {
-                pool.leave_alone(until, now, outbox);
-            }
-            self.settle_all(now, outbox);
+        let Some(Change::Opens { until }) = change else { return None };
+        for pool in &mut self.pools {
+            pool.leave_alone(until, now, outbox);
         }
+        self.settle_all(now, outbox);
+        Some(until)
     }
 
     /// Whether the tenant is up again, as a request shows that was answered. Then every pool begins with

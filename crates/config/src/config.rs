@@ -198,15 +198,14 @@ pub struct Retry {
     pub budget: f32,
     /// Whether writes that take an idempotency key, and have none, are given one.
     pub mint_idempotency_keys: bool,
-    /// What happens to a write without a key of ours that Zuora rolled back.
+    /// What happens to a write that Zuora rolled back.
     pub contended_writes: ContendedWrites,
     /// Request bodies up to this many bytes are kept for another attempt. At
     /// most `queue.max_bytes`; zero keeps none.
     pub replay_buffer: u64,
 }
 
-/// What happens to a write that Zuora rolled back because another one held the lock, and that has
-/// no key of ours.
+/// What happens to a write that Zuora rolled back because another one held the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContendedWrites {
     /// It is sent again.

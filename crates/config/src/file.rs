@@ -215,10 +215,11 @@ section! {
     /// How often a call is tried, and when it is not tried again. Whatever is written here, no
     /// write is sent again that Zuora may have executed, unless a key keeps it from doing so twice.
     Retry {
-        /// Attempts per call, the first included.
+        /// Attempts per call, the first included. What was not sent does not count.
         attempts: At<Count<100>> = 5,
         /// The most repeats in each pool, as a share of its calls: `0.2` is one for every five
-        /// calls. Ten a second may always go besides; the others wait. What Zuora refused for a
+        /// calls. Below 1 it is one for every whole number of calls: 0.3 counts as 0.33, and 0.6
+        /// as 1. Ten a second may always go besides; the others wait. What Zuora refused for a
         /// limit is not counted.
         budget: At<Share<10>> = 0.2,
         /// Whether POST and PATCH calls without an `Idempotency-Key` get one where Zuora takes
@@ -226,7 +227,8 @@ section! {
         /// changed.
         mint_idempotency_keys: At<bool> = true,
         /// What happens to a write that Zuora rolled back because another one held the lock
-        /// (category 50), if it has no key: `repeat` it, or `return` Zuora's answer.
+        /// (category 50): `repeat` it, or `return` Zuora's answer. With a key of the app's own, it
+        /// is returned in any case.
         contended_writes: At<ContendedWrites> = "repeat",
         /// Request bodies up to this size are kept for another attempt; larger ones are streamed.
         replay_buffer: At<Bytes> = "1MiB",

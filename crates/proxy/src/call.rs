@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use admission::Shed;
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
@@ -13,6 +14,7 @@ use zuora::{Operation, TrackId};
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
 use crate::key::is_read;
+use crate::proxy::A_MOMENT;
 use crate::route::{App, Route};
 
 /// The status in logs and metrics of a call whose caller left before it was answered; nginx's word for it.
@@ -43,8 +45,8 @@ pub(crate) struct Call {
     waited_for: Option<&'static str>,
     would_have_waited_for: Option<&'static str>,
     pub(crate) attempts: u32,
-    /// Those of them that only asked how the one before had ended.
-    pub(crate) questions: u32,
+    /// Those of them that do not count: nothing was sent, or they only asked how the one before had ended.
+    pub(crate) uncounted: u32,
     /// Whether an attempt was repeated with a fresh token.
     pub(crate) reauthenticated: bool,
     /// Why the last attempt is to be repeated, until it is.
@@ -112,7 +114,7 @@ impl Call {
             waited_for: None,
             would_have_waited_for: None,
             attempts: 0,
-            questions: 0,
+            uncounted: 0,
             reauthenticated: false,
             repeats: None,
             not_repeated: None,
@@ -154,6 +156,22 @@ impl Call {
         self.waited_for.get_or_insert(reason);
     }
 
+    /// Notes why the call had waited that was turned away with `error`.
+    pub(crate) fn turned_away(&mut self, error: &Error) {
+        let has_waited = self.phase.is_some_and(|(_, since)| since.elapsed() > A_MOMENT);
+        if let (Error::Shed(shed), true) = (error, has_waited) {
+            self.waited(match shed {
+                Shed::Down { .. } => "down",
+                Shed::Cooldown { .. } => "cooldown",
+                Shed::RateLimited { .. } => "rate",
+                Shed::QueueTimeout { .. }
+                | Shed::QueueFull { .. }
+                | Shed::QueueBytes { .. }
+                | Shed::Hopeless { .. } => "capacity",
+            });
+        }
+    }
+
     pub(crate) fn has_waited(&self) -> bool {
         self.waited_for.is_some()
     }
@@ -166,6 +184,9 @@ impl Call {
     /// What the caller must be told when its call ends with `error`. Another attempt that was turned away says nothing
     /// about one that may have been executed.
     pub(crate) fn last_word(&mut self, error: Error) -> Error {
+        if self.repeats.is_some() {
+            self.not_repeated = Some(error.reason());
+        }
         match self.doubt.take() {
             Some(doubt) if error.executed() == Executed::No => Error::InDoubt(doubt),
             _ => error,
@@ -268,8 +289,7 @@ impl Call {
         pool.waited(self.spent(Phase::Queue));
         if self.repeats.is_some() {
             // It waited for another attempt, and none came: turned away, or its caller left.
-            let why = self.answered.as_ref().and_then(|answered| answered.error);
-            route.tenant.metrics.retry_abandoned(why.unwrap_or("caller-left"));
+            route.tenant.metrics.retry_abandoned(self.not_repeated.unwrap_or("caller-left"));
         }
         if let Some(answered) = &self.answered {
             route.tenant.metrics.overhead(answered.overhead);
@@ -281,6 +301,12 @@ impl Call {
         let in_doubt = self.doubt.is_some().then_some(Executed::Maybe);
         let told = self.answered.as_ref().and_then(|answered| answered.executed);
         told.or(in_doubt)
+    }
+
+    /// The key under which Zuora can still tell how the call ended.
+    fn key_to_ask_with(&self) -> Option<&HeaderValue> {
+        let is_open = !matches!(self.executed(), None | Some(Executed::No));
+        self.our_key.as_ref().filter(|_| is_open)
     }
 
     fn log(&self) {
@@ -309,6 +335,7 @@ impl Call {
             attempts = self.attempts,
             not_repeated = self.not_repeated,
             executed = self.executed().map(Executed::as_str),
+            idempotency_key = self.key_to_ask_with().and_then(|key| key.to_str().ok()),
             waited_for = self.waited_for,
             would_have_waited_for = self.would_have_waited_for,
             queue_us = micros(self.spent(Phase::Queue)),

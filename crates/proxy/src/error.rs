@@ -155,12 +155,21 @@ impl Error {
         }
     }
 
+    /// What happened, and, for whoever reads nothing else, what it means for trying again.
+    fn message(&self) -> String {
+        match self.executed() {
+            Executed::No => self.to_string(),
+            Executed::Maybe => format!("{self}; Zuora may have executed the call"),
+            Executed::Yes => format!("{self}; Zuora has executed the call"),
+        }
+    }
+
     /// The only place where an error becomes a response: Zuora's shape, our words, and a header that says it is ours.
     pub(crate) fn to_response(&self, track_id: &str, now: Instant) -> Response<Body> {
         let answer = json!({
             "success": false,
             "processId": track_id,
-            "reasons": [{ "code": self.code(), "message": self.to_string() }],
+            "reasons": [{ "code": self.code(), "message": self.message() }],
         });
         let mut response = Response::new(Body::whole(answer.to_string().into()));
         *response.status_mut() = self.status();

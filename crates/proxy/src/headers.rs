@@ -82,7 +82,11 @@ pub(crate) fn towards_caller(headers: &mut HeaderMap) {
     // With both, the encoding frames the body and the length is a leftover (RFC 9112 6.3).
     let is_encoded = headers.contains_key(header::TRANSFER_ENCODING);
     end_fields(headers, |name| {
-        is_hop_by_hop(name) || name == "set-cookie" || (is_encoded && name == "content-length")
+        is_hop_by_hop(name)
+            || name == "set-cookie"
+            // What only we say.
+            || name.starts_with("zuora-gateway-")
+            || (is_encoded && name == "content-length")
     });
     headers.append(header::VIA, VIA);
 }
@@ -159,6 +163,12 @@ mod tests {
     #[test]
     fn no_session_of_zuora_reaches_an_app() {
         check(towards_caller, &[("set-cookie", "ZSession=x"), ("etag", "y")], &[("etag", "y")]);
+    }
+
+    #[test]
+    fn nobody_speaks_in_our_name() {
+        let given = [("zuora-gateway-executed", "no"), ("zuora-request-id", "7")];
+        check(towards_caller, &given, &given[1..]);
     }
 
     #[test]

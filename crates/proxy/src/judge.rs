@@ -2,15 +2,16 @@
 
 use admission::{Ask, Deadline, Ticket};
 use tokio::time::{Duration, Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use zuora::Verdict;
 
 use crate::call::{Call, Phase};
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
 use crate::key::Key;
-use crate::leg::{Answer, Failure};
+use crate::leg::{Answer, Content, Failure};
 use crate::outbound::Outbound;
-use crate::retry::{Again, End, Sort, Tried, Why, backoff, decide};
+use crate::retry::{Again, End, Kind, Tried, Why, backoff, decide};
 use crate::route::Route;
 
 /// How long a call waits before it asks the budget again.
@@ -31,11 +32,12 @@ pub(crate) async fn judge(
     outbound: &mut Outbound,
     ask: &Ask,
     call: &mut Call,
+    closing: &CancellationToken,
 ) -> Result<Next, Error> {
     let Some(end) = end_of(&attempted) else { return tell(attempted, None, outbound, call) };
     let ticket = attempted.as_ref().ok().and_then(|answer| answer.refused).unwrap_or(ticket);
 
-    match again(end, &attempted, route, outbound, ask, call).await {
+    match again(end, &attempted, route, outbound, ask, call, closing).await {
         Ok((again, until)) => {
             prepare_next(end, again, &attempted, outbound, call);
             Ok(Next::Requeue(until.map_or(ticket, |until| ticket.resting_until(until))))
@@ -74,13 +76,14 @@ async fn again(
     outbound: &Outbound,
     ask: &Ask,
     call: &mut Call,
+    closing: &CancellationToken,
 ) -> Result<(Again, Option<Instant>), Why> {
     let policy = &route.tenant.retry;
     let tried = Tried {
-        sort: outbound.sort(call.operation),
+        kind: outbound.kind(),
         in_doubt: call.doubt.is_some(),
         is_replayable: outbound.replayable(),
-        attempts: call.attempts - call.questions,
+        attempts: call.attempts - call.uncounted,
     };
     let again = decide(end, &tried, policy)?;
     if let (End::Unauthenticated, Ok(answer)) = (end, attempted)
@@ -92,11 +95,15 @@ async fn again(
     let deadline = moment(ask.deadline);
     let wait = backoff(end, call.attempts).max(named_wait(attempted));
     let until = Instant::now() + wait;
-    if !wait.is_zero() && until >= deadline {
+    if end.draws_on_budget() && until >= deadline {
         return Err(Why::Deadline);
     }
     if end.draws_on_budget() {
-        within_budget(route, deadline, call).await?;
+        // An answer that is still coming holds its permit, so it cannot be waited with.
+        let holds_permit =
+            attempted.as_ref().is_ok_and(|answer| matches!(answer.content, Content::Begun { .. }));
+        let until = if holds_permit { Instant::now() } else { deadline };
+        within_budget(route, until, call, closing).await?;
     }
     Ok((again, Some(until).filter(|until| Instant::now() < *until)))
 }
@@ -114,7 +121,12 @@ fn named_wait(attempted: &Result<Box<Answer>, Failure>) -> Duration {
 
 /// Waits until the pool's budget has room for another repetition: calls that may be repeated are delayed when there are
 /// many of them, and given up only when their time is over.
-async fn within_budget(route: &Route, deadline: Instant, call: &mut Call) -> Result<(), Why> {
+async fn within_budget(
+    route: &Route,
+    deadline: Instant,
+    call: &mut Call,
+    closing: &CancellationToken,
+) -> Result<(), Why> {
     while !route.tenant.retry.budgets.withdraw(route.pool) {
         let rest = BUDGET_REST.mul_f64(0.5 + rand::random::<f64>());
         if Instant::now() + rest >= deadline {
@@ -122,8 +134,9 @@ async fn within_budget(route: &Route, deadline: Instant, call: &mut Call) -> Res
         }
         call.enter(Phase::Queue);
         call.waited("retry");
-        sleep(rest).await;
+        let rested = closing.run_until_cancelled(sleep(rest)).await;
         call.leave();
+        rested.ok_or(Why::Draining)?;
     }
     Ok(())
 }
@@ -158,18 +171,17 @@ fn prepare_next(
         verdict = end.label().as_str(),
         cause = cause(attempted).map(|cause| cause.to_string()),
         key = matches!(outbound.key, Key::Ours(_)).then_some(key),
-        "this call is tried again"
+        "no answer yet: the call goes back to the queue, to be tried again"
     );
     call.repeats = Some(end.label());
-    call.questions += u32::from(end == End::InProgress);
+    call.uncounted += u32::from(!end.counts());
     if end.ends_doubt() {
         call.doubt = None;
-    } else if end.begins_doubt() && outbound.sort(call.operation) != Sort::Read {
+    } else if end.begins_doubt() && outbound.kind() != Kind::Read {
         call.doubt = cause(attempted);
     }
     if again == Again::WithNewKey {
         outbound.key = Key::mint();
-        call.our_key = outbound.key.ours();
     }
 }
 
@@ -193,20 +205,34 @@ fn tell(
 ) -> Result<Next, Error> {
     // Whoever answers a call that failed looks for a doubt.
     let answer = attempted?;
-    let sort = outbound.sort(call.operation);
+    let kind = outbound.kind();
     match end {
-        Some(End::Ambiguous) if sort != Sort::Read => call.executed = Some(Executed::Maybe),
-        Some(end) if !end.ends_doubt() => {
-            if let Some(doubt) = call.doubt.take() {
-                return Err(Error::InDoubt(doubt));
-            }
-        }
+        Some(End::Ambiguous) if kind != Kind::Read => call.executed = Some(Executed::Maybe),
+        Some(end) if !end.ends_doubt() && call.doubt.is_some() => return in_doubt(call),
+        _ if call.doubt.is_some() && !tells_outcome(&answer) => return in_doubt(call),
         _ => {
-            let is_anothers = sort == Sort::AppKey && names_another_call(&answer, call);
+            if kind != Kind::Read && answer.head.status.is_server_error() && !tells_outcome(&answer)
+            {
+                call.executed = Some(Executed::Maybe);
+            }
+            let is_anothers = kind == Kind::AppKey && names_another_call(&answer, call);
             call.is_replayed = call.doubt.take().is_some() || is_anothers;
         }
     }
     Ok(Next::Relay(answer))
+}
+
+fn in_doubt(call: &mut Call) -> Result<Next, Error> {
+    let doubt = call.doubt.take().expect("who asks has looked");
+    Err(Error::InDoubt(doubt))
+}
+
+fn tells_outcome(answer: &Answer) -> bool {
+    let seen = match &answer.content {
+        Content::Whole(bytes) => bytes,
+        Content::Begun { first, .. } => first,
+    };
+    zuora::tells_outcome(answer.head.status, &answer.head.headers, seen)
 }
 
 /// Whether the answer is that of an earlier call with the same key: Zuora keeps the fields of an answer as well, and one

@@ -10,10 +10,10 @@ use uuid::Uuid;
 use zuora::{IdempotencyKeys, Operation};
 
 use crate::headers;
-use crate::retry::Sort;
+use crate::retry::Kind;
 
-/// Zuora's bound (Zuora: idempotent requests guide).
-const LONGEST_KEY: usize = 255;
+/// Zuora takes fewer than 255 characters (Zuora: idempotent requests guide).
+const LONGEST_KEY: usize = 254;
 
 /// The key of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,14 +56,14 @@ impl Key {
     }
 
     /// What kind of call it makes, as far as repeating it is concerned.
-    pub(crate) fn sort(&self, method: &Method, operation: Option<&Operation>) -> Sort {
+    pub(crate) fn kind(&self, method: &Method, operation: Option<&Operation>) -> Kind {
         if is_read(method, operation) {
-            return Sort::Read;
+            return Kind::Read;
         }
         match self {
-            Self::Ours(_) => Sort::OurKey,
-            Self::Apps { is_sound: true } if operation.is_some_and(honours_keys) => Sort::AppKey,
-            Self::Apps { .. } | Self::None => Sort::NoKey,
+            Self::Ours(_) => Kind::OurKey,
+            Self::Apps { is_sound: true } if operation.is_some_and(honours_keys) => Kind::AppKey,
+            Self::Apps { .. } | Self::None => Kind::NoKey,
         }
     }
 }
@@ -71,17 +71,17 @@ impl Key {
 /// Returns what kind of call it is as far as executing it twice is concerned, by whether the app sends a key of its own,
 /// and the gateway may make one.
 #[must_use]
-pub fn sort_of(
+pub fn kind_of(
     method: &Method,
     operation: Option<&Operation>,
     has_apps_key: bool,
     may_mint: bool,
-) -> Sort {
+) -> Kind {
     let key = match has_apps_key {
         true => Key::Apps { is_sound: true },
         false => Key::of(operation, &HeaderMap::new(), may_mint),
     };
-    key.sort(method, operation)
+    key.kind(method, operation)
 }
 
 /// Whether Zuora tells a repeated call of `operation` from a second one.
@@ -92,7 +92,8 @@ fn honours_keys(operation: &Operation) -> bool {
 
 /// Whether Zuora takes it for a key: anything else may be read in more than one way, or ignored.
 fn is_sound(key: &HeaderValue) -> bool {
-    (1..=LONGEST_KEY).contains(&key.len())
+    let is_text = key.as_bytes().iter().all(|byte| matches!(byte, b' '..=b'~'));
+    is_text && (1..=LONGEST_KEY).contains(&key.len())
 }
 
 /// Whether a call changes nothing.
@@ -114,30 +115,31 @@ mod tests {
     }
 
     fn fields(key: Option<&str>) -> HeaderMap {
-        key.map(|key| (headers::IDEMPOTENCY_KEY, key.parse().unwrap())).into_iter().collect()
+        let value = |key: &str| HeaderValue::from_bytes(key.as_bytes()).unwrap();
+        key.map(|key| (headers::IDEMPOTENCY_KEY, value(key))).into_iter().collect()
     }
 
     #[track_caller]
-    fn check(method: &Method, path: &str, given: Option<&str>, sort: Sort) {
+    fn check(method: &Method, path: &str, given: Option<&str>, kind: Kind) {
         let operation = operation(method, path);
         let key = Key::of(operation, &fields(given), true);
-        assert_eq!(key.sort(method, operation), sort);
-        assert_eq!(matches!(key, Key::Ours(_)), sort == Sort::OurKey);
+        assert_eq!(key.kind(method, operation), kind);
+        assert_eq!(matches!(key, Key::Ours(_)), kind == Kind::OurKey);
     }
 
     #[test]
     fn a_key_is_minted_where_zuora_takes_one_and_the_app_sent_none() {
-        check(&Method::POST, "/v1/orders", None, Sort::OurKey);
-        check(&Method::POST, "/v1/orders", Some("app-1"), Sort::AppKey);
-        check(&Method::PUT, "/v1/subscriptions/A-S1/cancel", None, Sort::NoKey);
-        check(&Method::DELETE, "/v1/accounts/A1", None, Sort::NoKey);
-        check(&Method::GET, "/v1/accounts/A1", None, Sort::Read);
+        check(&Method::POST, "/v1/orders", None, Kind::OurKey);
+        check(&Method::POST, "/v1/orders", Some("app-1"), Kind::AppKey);
+        check(&Method::PUT, "/v1/subscriptions/A-S1/cancel", None, Kind::NoKey);
+        check(&Method::DELETE, "/v1/accounts/A1", None, Kind::NoKey);
+        check(&Method::GET, "/v1/accounts/A1", None, Kind::Read);
     }
 
     #[test]
     fn a_key_of_the_app_where_zuora_ignores_it_is_as_good_as_none() {
-        check(&Method::PUT, "/v1/subscriptions/A-S1/cancel", Some("app-1"), Sort::NoKey);
-        check(&Method::GET, "/v1/accounts/A1", Some("app-1"), Sort::Read);
+        check(&Method::PUT, "/v1/subscriptions/A-S1/cancel", Some("app-1"), Kind::NoKey);
+        check(&Method::GET, "/v1/accounts/A1", Some("app-1"), Kind::Read);
     }
 
     #[test]
@@ -151,26 +153,27 @@ mod tests {
 
     #[test]
     fn queries_are_reads_and_need_no_key() {
-        check(&Method::POST, "/v1/action/query", None, Sort::Read);
-        check(&Method::POST, "/v1/action/queryMore", Some("app-1"), Sort::Read);
+        check(&Method::POST, "/v1/action/query", None, Kind::Read);
+        check(&Method::POST, "/v1/action/queryMore", Some("app-1"), Kind::Read);
     }
 
     #[test]
     fn an_unknown_operation_gets_no_key() {
         assert_eq!(Key::of(None, &HeaderMap::new(), true), Key::None);
-        assert_eq!(Key::Apps { is_sound: true }.sort(&Method::POST, None), Sort::NoKey);
+        assert_eq!(Key::Apps { is_sound: true }.kind(&Method::POST, None), Kind::NoKey);
     }
 
     #[test]
     fn a_key_that_zuora_may_not_go_by_is_as_good_as_none() {
-        check(&Method::POST, "/v1/orders", Some(""), Sort::NoKey);
-        check(&Method::POST, "/v1/orders", Some(&"k".repeat(256)), Sort::NoKey);
-        check(&Method::POST, "/v1/orders", Some(&"k".repeat(255)), Sort::AppKey);
+        check(&Method::POST, "/v1/orders", Some(""), Kind::NoKey);
+        check(&Method::POST, "/v1/orders", Some(&"k".repeat(255)), Kind::NoKey);
+        check(&Method::POST, "/v1/orders", Some(&"k".repeat(254)), Kind::AppKey);
+        check(&Method::POST, "/v1/orders", Some("commande-é-1"), Kind::NoKey);
         let mut two = fields(Some("a"));
         two.append(headers::IDEMPOTENCY_KEY, HeaderValue::from_static("b"));
         let operation = operation(&Method::POST, "/v1/orders");
         let key = Key::of(operation, &two, true);
-        assert_eq!(key.sort(&Method::POST, operation), Sort::NoKey);
+        assert_eq!(key.kind(&Method::POST, operation), Kind::NoKey);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Error as ClientError;
 use telemetry::{Live, Refused as RefusedKind, Verdict as Label};
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 use zuora::{RefusalKind, TrackId, Verdict};
 
@@ -35,6 +35,9 @@ use crate::upstream::SendError;
 /// How long Zuora may work on a call, with a margin: it gives up after 120 seconds (Zuora: requests and responses
 /// guide). A permit stays out as long, though the caller may be told earlier that the answer takes too long.
 pub const LONGEST_WORK: Duration = Duration::from_secs(125);
+
+/// How long the rest of an error page may take to arrive. It is short, and comes in one piece with its head.
+const PATIENCE_WITH_ERRORS: Duration = Duration::from_secs(1);
 
 /// An attempt on its way to Zuora. Resolves once its answer is understood. Dropped earlier, it goes on by itself.
 pub(crate) struct Leg {
@@ -84,10 +87,15 @@ impl Claim {
     /// Tells the circuit whether Zuora is there.
     fn tell(&mut self, is_there: Option<bool>) {
         self.is_told = true;
-        match (is_there, &self.permit) {
-            (Some(true), Some(permit)) => permit.reached(),
-            (Some(false), Some(permit)) => permit.unreached(),
-            _ => {}
+        let (Some(is_there), Some(permit)) = (is_there, &self.permit) else { return };
+        let tenant = &*self.route.tenant.name;
+        if is_there {
+            if permit.reached() {
+                tracing::info!(tenant, "Zuora answers again");
+            }
+        } else if let Some(until) = permit.unreached() {
+            let seconds = (until - Instant::now()).as_secs_f64();
+            tracing::warn!(tenant, seconds, "Zuora does not answer, and is left alone for a while");
         }
     }
 
@@ -123,6 +131,8 @@ pub(crate) struct Afterlife {
     pub(crate) tracker: TaskTracker,
     pub(crate) track_id: TrackId,
     pub(crate) is_write: bool,
+    /// Whether the caller was told that nobody knows how it ended.
+    pub(crate) is_told: bool,
     pub(crate) route: Arc<Route>,
     pub(crate) progress: Arc<Progress>,
 }
@@ -173,7 +183,13 @@ impl Leg {
         patience: Duration,
         progress: &Progress,
     ) -> Result<Box<Answer>, Failure> {
-        progress.within(patience, &mut self).await.unwrap_or(Err(Failure::Timeout(patience)))
+        let answer = progress.within(patience, &mut self).await;
+        answer.unwrap_or_else(|| {
+            if let Some(then) = &mut self.then {
+                then.is_told = true;
+            }
+            Err(Failure::Timeout(patience))
+        })
     }
 }
 
@@ -214,27 +230,47 @@ impl Afterlife {
         match self.progress.within(patience, running).await {
             Some(Ok(answer)) => {
                 let fields = &answer.head.headers;
+                let is_in_doubt = matches!(answer.verdict, Verdict::Ambiguous { .. });
                 tracing::info!(
                     track_id,
                     status = answer.head.status.as_u16(),
                     verdict = label(&answer.verdict).as_str(),
+                    executed = self.doubt_if(is_in_doubt),
                     zuora_request_id =
                         fields.get(headers::REQUEST_ID).and_then(|id| id.to_str().ok()),
-                    "Zuora answered a call that nobody waits for any more"
+                    "Zuora answered an attempt that nobody waits for any more"
                 );
                 self.finish(answer.content).await;
             }
             Some(Err(failure)) => {
-                tracing::warn!(track_id, %failure, "a call that nobody waits for any more failed");
+                let executed = self.doubt_if(failure.was_sent() && !failure.is_callers());
+                tracing::warn!(
+                    track_id,
+                    %failure,
+                    executed,
+                    "an attempt that nobody waits for any more failed"
+                );
             }
             None => {
                 self.route.pool_metrics().attempt(Label::Ambiguous, self.progress.elapsed());
                 tracing::warn!(
                     track_id,
-                    "Zuora never answered a call that nobody waits for any more"
+                    executed = self.doubt_if(true),
+                    "Zuora never answered an attempt that nobody waits for any more"
                 );
             }
         }
+    }
+
+    /// Counts a write that ended in doubt with nobody there to be told, and says so.
+    fn doubt_if(&self, is_in_doubt: bool) -> Option<&'static str> {
+        let is_doubtful_write = is_in_doubt && self.is_write;
+        is_doubtful_write.then(|| {
+            if !self.is_told {
+                self.route.app.metrics.in_doubt();
+            }
+            Executed::Maybe.as_str()
+        })
     }
 
     /// Reads a write's answer to its end. For a read the connection is closed instead, which frees the permit at once.
@@ -265,7 +301,9 @@ impl Attempt {
         let outcome = exchange(&route, request, &progress).await;
         let took = sent.elapsed();
         match outcome {
-            Ok((head, content)) => Ok(Box::new(judge(&route, head, content, claim, token, took))),
+            Ok((head, content)) => {
+                Ok(Box::new(understand(&route, head, content, claim, token, took)))
+            }
             Err(failure) => {
                 route.pool_metrics().attempt(failure.label(), took);
                 claim.end(&failure);
@@ -299,26 +337,31 @@ async fn exchange(
         let cause = "it switched protocols, which nobody had asked for";
         return Err(Failure::Broke(cause.into(), Executed::Maybe));
     }
-    let wanted = zuora::judge_needs_body(head.status, &head.headers);
-    let content = look(&head, body, wanted, route.tenant.response_timeout).await?;
+    let content = look(&head, body, route.tenant.response_timeout).await?;
     Ok((head, content))
 }
 
-/// Receives the beginning of a body: all of a short one; of a long one as much as a verdict may need (`wanted`), or
-/// what has come along with the head.
+/// Receives the beginning of a body: all of a short one; of a long one as much as a verdict may need, or what has come
+/// along with the head, and a little later if the call may have to be repeated: until it is there, it holds a permit.
 async fn look(
     head: &http::response::Parts,
     mut body: Incoming,
-    wanted: bool,
     patience: Duration,
 ) -> Result<Seen, Failure> {
     let mut gathered = Gathered::default();
     let is_short = body.size_hint().exact().is_some_and(|bytes| bytes <= zuora::ANSWER_LOOK as u64);
+    let is_wanted = is_short || zuora::judge_needs_body(head.status, &head.headers);
+    let unwanted_until = Instant::now() + PATIENCE_WITH_ERRORS;
     while !body.is_end_stream() && gathered.len() < zuora::ANSWER_LOOK as u64 {
-        let frame = if wanted || is_short {
+        let frame = if is_wanted {
             timeout(patience, body.frame()).await.map_err(|_| Failure::Timeout(patience))?
         } else {
-            match body.frame().now_or_never() {
+            let frame = if head.status.is_server_error() {
+                timeout_at(unwanted_until, body.frame()).await.ok()
+            } else {
+                body.frame().now_or_never()
+            };
+            match frame {
                 Some(frame) => frame,
                 None => return Ok(Seen { first: gathered.into_bytes(), rest: Some(body) }),
             }
@@ -352,7 +395,7 @@ fn executed(status: StatusCode, body: &[u8]) -> Executed {
 }
 
 /// Reads the answer, and tells everybody whom it concerns: the pool, the token, the metrics.
-fn judge(
+fn understand(
     route: &Route,
     head: http::response::Parts,
     content: Seen,

@@ -35,11 +35,11 @@ mod upstream;
 mod tests;
 
 pub use body::{Body, Broken};
-pub use key::sort_of;
+pub use key::kind_of;
 pub use learnt::Learnt;
 pub use leg::LONGEST_WORK;
 pub use proxy::Proxy;
-pub use retry::{Again, Budgets, End, RetryPolicy, Sort, Tried, Why, decide};
+pub use retry::{Again, Budgets, End, Kind, RetryPolicy, Tried, Why, decide};
 pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
 pub use server::Server;
 pub use table::Table;

@@ -16,11 +16,11 @@ use zuora::Operation;
 use crate::body::{Flow, Upload, UploadContent};
 use crate::error::Error;
 use crate::headers;
-use crate::key::Key;
+use crate::key::{Key, is_read};
 use crate::progress::Progress;
 use crate::received::Received;
 use crate::request::{BadRequest, LONGEST_BODY};
-use crate::retry::Sort;
+use crate::retry::Kind;
 
 /// How long a caller may stay silent within its body.
 pub(crate) const BODY_PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +31,7 @@ pub(crate) struct Outbound {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    operation: Option<&'static Operation>,
     pub(crate) key: Key,
     payload: Payload,
 }
@@ -57,14 +58,19 @@ impl Payload {
 }
 
 impl Outbound {
-    pub(crate) fn new(head: Parts, uri: Uri, payload: Payload) -> Self {
+    pub(crate) fn new(
+        head: Parts,
+        uri: Uri,
+        operation: Option<&'static Operation>,
+        payload: Payload,
+    ) -> Self {
         let mut headers = head.headers;
         // A write without a body says so (RFC 9110 8.6): hyper would not, and some servers answer that with 411.
         let is_empty = matches!(&payload, Payload::Kept { bytes, .. } if bytes.is_empty());
         if is_empty && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Self { method: head.method, uri, headers, key: Key::None, payload }
+        Self { method: head.method, uri, headers, operation, key: Key::None, payload }
     }
 
     /// Whether another attempt could be made: its body is kept, or has not begun to flow.
@@ -73,13 +79,17 @@ impl Outbound {
     }
 
     /// What kind of call it is, as far as executing it twice is concerned.
-    pub(crate) fn sort(&self, operation: Option<&Operation>) -> Sort {
-        self.key.sort(&self.method, operation)
+    pub(crate) fn kind(&self) -> Kind {
+        self.key.kind(&self.method, self.operation)
     }
 
     /// A write may change something at Zuora, so it is never cut off once it was sent.
     pub(crate) fn is_write(&self) -> bool {
-        !self.method.is_safe()
+        !is_read(&self.method, self.operation)
+    }
+
+    pub(crate) fn operation(&self) -> Option<&'static Operation> {
+        self.operation
     }
 
     pub(crate) fn path(&self) -> &str {

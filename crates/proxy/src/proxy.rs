@@ -24,7 +24,7 @@ use crate::call::{Call, Phase};
 use crate::error::{Error, upload_error};
 use crate::headers;
 use crate::judge::{Next, judge, moment};
-use crate::key::Key;
+use crate::key::{Key, is_read};
 use crate::lanes::CallLanes;
 use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, LONGEST_WORK, Leg};
 use crate::local::Local;
@@ -36,6 +36,9 @@ use crate::relay::relay;
 use crate::request::{self, BadRequest, accept};
 use crate::route::{App, Route, ValidTrackId};
 use crate::table::{Current, Table};
+
+/// What takes no longer was no wait.
+pub(crate) const A_MOMENT: Duration = Duration::from_millis(1);
 
 /// Stands between apps and their tenants.
 #[derive(Debug)]
@@ -100,6 +103,9 @@ impl Proxy {
                 (response, false)
             }
             Err(error) => {
+                if let (Error::Shed(_), Some(route)) = (&error, &call.route) {
+                    route.app.metrics.shed(error.reason());
+                }
                 let error = call.last_word(error);
                 (self.refuse(&error, &mut call), error.ends_connection() || is_unread)
             }
@@ -127,7 +133,7 @@ impl Proxy {
         let (mut route, mut ask) = self.classify(app, &mut request, call)?;
         let mut outbound = prepare(&route, request, call).await?;
 
-        let mut lanes = self.lanes_of(&route, &outbound, call);
+        let mut lanes = self.lanes_of(&route, &outbound);
 
         loop {
             let lane = self.enter(&mut lanes, &ask, call).await?;
@@ -135,7 +141,7 @@ impl Proxy {
             let (permit, token) = authenticate(&route, &ask, permit, call).await?;
             let ticket = permit.ticket();
             let answer = self.send(&route, &mut outbound, (permit, lane), token, call).await;
-            match judge(&route, answer, ticket, &mut outbound, &ask, call).await? {
+            match judge(&route, answer, ticket, &mut outbound, &ask, call, &self.closing).await? {
                 Next::Relay(answer) => {
                     if call.has_waited() {
                         // Then others wait as well. Whoever has the permit now is sent before this answer is passed on:
@@ -183,18 +189,16 @@ impl Proxy {
         };
         let user = app.fairness_key.as_ref().and_then(|key| request.headers_mut().remove(key));
         let user = user.map(|user| self.numbers.hash_one(user.as_bytes()));
-        let may_probe = request.method().is_safe();
+        let may_probe = is_read(request.method(), call.operation);
         let place = Place::Back;
         let ask = Ask { pool: route.pool, app: app.id, user, deadline, place, may_probe };
         Ok((route, ask))
     }
 
     /// The lanes that the call must have to itself, by what it names.
-    fn lanes_of(&self, route: &Route, outbound: &Outbound, call: &Call) -> Option<CallLanes> {
+    fn lanes_of(&self, route: &Route, outbound: &Outbound) -> Option<CallLanes> {
         let lanes = route.tenant.lanes.as_ref()?;
-        CallLanes::of(lanes, outbound, call.operation, |subject| {
-            self.numbers.hash_one((route.entity(), subject))
-        })
+        CallLanes::of(lanes, outbound, |subject| self.numbers.hash_one((route.entity(), subject)))
     }
 
     /// Waits until no other call is at Zuora that names the same account, subscription or order. Before the permit: a
@@ -207,12 +211,15 @@ impl Proxy {
     ) -> Result<Option<Box<Lane>>, Error> {
         let Some(lanes) = lanes else { return Ok(None) };
         call.enter(Phase::Queue);
-        let lane = self.unless_closing(lanes.enter(ask)).await?;
-        if lane.waited() {
+        if let Some(why) = self.unless_closing(lanes.rest(ask)).await? {
+            call.waited(why.as_str());
+        }
+        let lane = self.unless_closing(lanes.enter(ask)).await;
+        let took = call.leave();
+        if lane.as_ref().map_or(took > A_MOMENT, Lane::waited) {
             call.waited("lane");
         }
-        call.leave();
-        Ok(Some(Box::new(lane)))
+        Ok(Some(Box::new(lane?)))
     }
 
     /// Waits for the call's turn, in the pool that it counts against when its turn has come: meanwhile an answer may have
@@ -230,7 +237,8 @@ impl Proxy {
                 ask.pool = route.pool;
                 call.route = Some(Arc::clone(route));
             }
-            let permit = self.unless_closing(route.tenant.admission.admit(*ask)).await?;
+            let turn = self.unless_closing(route.tenant.admission.admit(*ask)).await;
+            let permit = turn.inspect_err(|error| call.turned_away(error))?;
             if let Some(reason) = permit.reason() {
                 call.waited(reason.as_str());
             }
@@ -272,6 +280,7 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Box<Answer>, Failure> {
         call.attempts += 1;
+        call.our_key = outbound.key.ours();
         match call.repeats.take() {
             Some(label) => route.tenant.metrics.retried(label),
             None => route.tenant.retry.budgets.deposit(route.pool),
@@ -288,6 +297,7 @@ impl Proxy {
             tracker: self.tasks.clone(),
             track_id: call.track_id().clone(),
             is_write: outbound.is_write(),
+            is_told: false,
             route: Arc::clone(route),
             progress: Arc::clone(&progress),
         };
@@ -302,9 +312,6 @@ impl Proxy {
 
     /// The answer to a call that failed here.
     fn refuse(&self, error: &Error, call: &mut Call) -> Response<Body> {
-        if let (Error::Shed(_), Some(route)) = (error, &call.route) {
-            route.app.metrics.shed(error.reason());
-        }
         let mut response = error.to_response(call.track_id().as_str(), Instant::now());
         call.answer(&mut response, Some(error));
         response
@@ -361,10 +368,9 @@ async fn prepare(
         true => Payload::empty(),
         false => Box::pin(keeper.receive(body)).await?,
     };
-    let mut outbound = Outbound::new(head, uri, payload);
+    let mut outbound = Outbound::new(head, uri, call.operation, payload);
     let may_mint = tenant.retry.mint_idempotency_keys && outbound.replayable();
     outbound.key = Key::of(call.operation, outbound.headers(), may_mint);
-    call.our_key = outbound.key.ours();
     Ok(outbound)
 }
 
@@ -378,7 +384,7 @@ async fn authenticate(
 ) -> Result<(Permit, Token), Error> {
     call.enter(Phase::Token);
     let token = route.tenant.tokens.current(moment(ask.deadline)).await;
-    if call.leave() > Duration::from_millis(1) {
+    if call.leave() > A_MOMENT {
         call.waited("token");
     }
     match token {

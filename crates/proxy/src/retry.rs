@@ -7,8 +7,8 @@
 //! |---|---|---|---|---|---|
 //! | refused, unauthenticated | as it was | with a new key | as it was | as it was | as it was |
 //! | not sent | as it was | as it was | as it was | as it was | as it was |
-//! | contended | as it was | with a new key | no | as it was, if policy allows | as it was, if policy allows |
-//! | in progress | no | as it was | as it was | no | no |
+//! | contended | as it was | with a new key, if policy allows | no | as it was, if policy allows | as it was, if policy allows |
+//! | in progress | no | as it was, once it is in doubt | as it was | no | no |
 //! | ambiguous | as it was | as it was | as it was | no | no |
 //! | failed, but perhaps not twice | as it was | no | no | no | no |
 //!
@@ -41,7 +41,7 @@ pub struct RetryPolicy {
     pub attempts: NonZeroU32,
     /// Whether writes get an `Idempotency-Key` of ours where Zuora takes one and the app sent none.
     pub mint_idempotency_keys: bool,
-    /// Whether writes without a key of ours are repeated that Zuora rolled back for lock contention.
+    /// Whether writes are repeated that Zuora rolled back for lock contention.
     pub repeats_contended: bool,
     /// How many repetitions there may be in all. They outlive configurations that do not change them.
     pub budgets: Arc<Budgets>,
@@ -68,7 +68,7 @@ pub enum End {
 
 /// What kind of call it is, as far as executing it twice is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
+pub enum Kind {
     /// It changes nothing.
     Read,
     /// A write with an `Idempotency-Key` of ours that Zuora honours.
@@ -83,12 +83,12 @@ pub enum Sort {
 #[derive(Clone, Copy, Debug)]
 pub struct Tried {
     /// What kind of call it is.
-    pub sort: Sort,
+    pub kind: Kind,
     /// An attempt with the current key may have been executed, and its outcome is not known.
     pub in_doubt: bool,
     /// Whether its body was kept.
     pub is_replayable: bool,
-    /// Attempts made, other than those that only asked how the one before had ended.
+    /// Attempts made, other than those of which nothing was sent, or which only asked how the one before had ended.
     pub attempts: u32,
 }
 
@@ -124,6 +124,8 @@ pub enum Why {
     NoOtherToken,
     /// Its body broke off on the way from the caller.
     CallerBroke,
+    /// The gateway is shutting down.
+    Draining,
 }
 
 impl Why {
@@ -140,6 +142,7 @@ impl Why {
             Self::Deadline => "deadline",
             Self::NoOtherToken => "no-other-token",
             Self::CallerBroke => "caller-broke",
+            Self::Draining => "draining",
         }
     }
 }
@@ -160,12 +163,18 @@ impl End {
 
     /// Whether it says what became of everything that was sent with the current key.
     pub(crate) fn ends_doubt(self) -> bool {
-        matches!(self, Self::Contended | Self::Temporary)
+        matches!(self, Self::Contended)
     }
 
     /// Whether Zuora may have executed what was sent with the current key.
     pub(crate) fn begins_doubt(self) -> bool {
         matches!(self, Self::Ambiguous | Self::InProgress)
+    }
+
+    /// Whether the attempt counts. One of which nothing was sent, or that only asked how another had ended, was none at
+    /// Zuora; the deadline bounds how often that may happen.
+    pub(crate) fn counts(self) -> bool {
+        !matches!(self, Self::NotSent | Self::InProgress)
     }
 
     /// Whether repeating it draws on the budget. A refusal names its own moment and the pool gives way meanwhile; a new
@@ -181,15 +190,18 @@ impl End {
 /// Why no other attempt may be made.
 pub fn decide(end: End, tried: &Tried, policy: &RetryPolicy) -> Result<Again, Why> {
     use End::{Ambiguous, Contended, InProgress, NotSent, Refused, Temporary, Unauthenticated};
-    use Sort::{AppKey, NoKey, OurKey, Read};
-    let again = match (end, tried.sort) {
+    use Kind::{AppKey, NoKey, OurKey, Read};
+    let again = match (end, tried.kind) {
         (Refused | Unauthenticated, OurKey) if !tried.in_doubt => Again::WithNewKey,
         (Refused | Unauthenticated | NotSent, _) => Again::AsItWas,
-        (Contended, OurKey) => Again::WithNewKey,
+        (Contended, Read) => Again::AsItWas,
         (Contended, AppKey) => return Err(Why::OwnKey),
-        (Contended, NoKey) if !policy.repeats_contended => return Err(Why::Policy),
-        (Contended, Read | NoKey) => Again::AsItWas,
-        (InProgress, OurKey | AppKey) => Again::AsItWas,
+        (Contended, _) if !policy.repeats_contended => return Err(Why::Policy),
+        (Contended, OurKey) => Again::WithNewKey,
+        (Contended, NoKey) => Again::AsItWas,
+        (InProgress, AppKey) => Again::AsItWas,
+        // Nobody else has a key of ours, so without a doubt it is a conflict of some other kind.
+        (InProgress, OurKey) if tried.in_doubt => Again::AsItWas,
         (Ambiguous, Read | OurKey | AppKey) => Again::AsItWas,
         (Ambiguous, NoKey) => return Err(Why::Ambiguous),
         (Temporary, Read) => Again::AsItWas,
@@ -201,7 +213,7 @@ pub fn decide(end: End, tried: &Tried, policy: &RetryPolicy) -> Result<Again, Wh
     });
     if !tried.is_replayable {
         Err(Why::NotReplayable)
-    } else if tried.attempts >= most && end != InProgress {
+    } else if tried.attempts >= most && end.counts() {
         Err(Why::Attempts)
     } else {
         Ok(again)

@@ -130,6 +130,24 @@ pub fn judge_needs_body(status: StatusCode, headers: &HeaderMap) -> bool {
     }
 }
 
+/// Whether an answer tells how a call ended that may have been executed before, under the same
+/// `Idempotency-Key`: Zuora's own success or failure does. What an edge, a gate or a broken server
+/// says before the key is looked up tells nothing of it, and must not be taken for its failure.
+pub fn tells_outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
+    let may_be_kept = matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::CONFLICT
+            | StatusCode::INTERNAL_SERVER_ERROR
+    );
+    let complains = || {
+        let Look { text, is_whole } = Look::at(headers, body);
+        is_whole && Complaint::read(&text).is_some_and(|complaint| complaint.has_code())
+    };
+    status.is_success() || (may_be_kept && complains())
+}
+
 /// Whether a body begins with the word that the call succeeded, whatever follows or is missing.
 pub fn begins_with_success(body: &[u8]) -> bool {
     glance::begins_with_success(body)
@@ -185,10 +203,7 @@ fn judge_409(headers: &HeaderMap, body: &[u8]) -> Verdict {
         Verdict::Relay
     } else if complaint.is_rows {
         FAILED
-    } else if complaint.is_purely(|code| code == Category::Contention)
-        && !complaint.is_about_a_key()
-        && !glance::says_success(&text, true)
-    {
+    } else if complaint.is_contention() && !glance::says_success(&text, true) {
         Verdict::Contended
     } else if complaint.says_in_progress() || complaint.is_empty() {
         Verdict::InProgress
@@ -215,7 +230,7 @@ fn judge_by_body(
     if complaint.is_purely(|code| code == Category::Authentication) {
         return Verdict::Unauthenticated;
     }
-    if complaint.is_purely(|code| code == Category::Contention) {
+    if complaint.is_contention() {
         return Verdict::Contended;
     }
     if complaint.is_purely(Category::is_limit) {

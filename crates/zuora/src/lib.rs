@@ -25,6 +25,7 @@ pub mod track_id;
 
 pub use answer::{
     ANSWER_LOOK, Refusal, RefusalKind, Verdict, begins_with_success, judge, judge_needs_body,
+    tells_outcome,
 };
 pub use concurrency::Concurrency;
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};

@@ -85,7 +85,7 @@ async fn a_call_whose_caller_left_is_seen_through_before_the_end() {
 
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert_eq!(tenant.ledger().executed_writes, 1);
-    let seen = "Zuora answered a call that nobody waits for any more";
+    let seen = "Zuora answered an attempt that nobody waits for any more";
     assert!(ended.lines.iter().any(|line| line.contains(seen)), "{:#?}", ended.lines);
 }
 

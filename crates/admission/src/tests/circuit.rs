@@ -302,7 +302,9 @@ async fn failures_of_a_bad_time_are_not_counted_in_a_good_one() {
     fail(&admission, 5);
     probe(&admission).await.reached();
 
-    sent_before.iter().for_each(Permit::unreached);
+    for permit in sent_before.iter() {
+        permit.unreached();
+    }
 
     assert_eq!(circuit(&admission), Circuit::Closed);
 }
@@ -383,7 +385,9 @@ async fn a_call_that_cannot_wait_for_a_tenant_that_is_down_is_told_so_at_once() 
     let (impatient, mut patient) =
         (waiting(&admission, impatient).await, waiting(&admission, patient).await);
 
-    held.iter().take(5).for_each(Permit::unreached);
+    for permit in held.iter().take(5) {
+        permit.unreached();
+    }
     settle().await;
     let asks_now = at_once(&admission, within(millis(500)));
 
@@ -461,7 +465,9 @@ async fn a_pool_that_pauses_is_not_tried_before_its_moment() {
     let admission = admission(one_pool(10));
     let until = Instant::now() + secs(20);
     let held = permits(&admission, 6);
-    held.iter().take(5).for_each(Permit::unreached);
+    for permit in held.iter().take(5) {
+        permit.unreached();
+    }
     held.into_iter().last().unwrap().refused(Refused::Rate { until });
 
     let (waited, permit) = timed(admission.admit(ask())).await;
@@ -583,7 +589,9 @@ async fn a_call_that_is_not_enforced_does_not_end_the_lease_of_one_that_tries() 
 async fn a_full_pool_lets_the_attempt_to_reach_the_tenant_wait_for_a_permit() {
     let admission = admission(one_pool(6));
     let mut held = permits(&admission, 6);
-    held.iter().take(5).for_each(Permit::unreached);
+    for permit in held.iter().take(5) {
+        permit.unreached();
+    }
     let waits = waiting(&admission, patient(ask())).await;
     pass(secs(30)).await;
     assert!(!waits.is_finished(), "never more than the limit");

@@ -124,7 +124,9 @@ async fn a_call_that_backs_off_while_the_tenant_is_down_waits_for_both() {
     let admission = admission(one_pool(10));
     let held = permits(&admission, 5);
     let ticket = held[0].ticket().resting_until(Instant::now() + millis(300));
-    held.iter().for_each(Permit::unreached);
+    for permit in &held {
+        permit.unreached();
+    }
     drop(held);
 
     let (waited, permit) = timed(admission.admit(again(ticket, ask()))).await;

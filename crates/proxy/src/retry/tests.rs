@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SORTS: [Sort; 4] = [Sort::Read, Sort::OurKey, Sort::AppKey, Sort::NoKey];
+const KINDS: [Kind; 4] = [Kind::Read, Kind::OurKey, Kind::AppKey, Kind::NoKey];
 
 fn policy(attempts: u32, repeats_contended: bool) -> RetryPolicy {
     RetryPolicy {
@@ -13,15 +13,15 @@ fn policy(attempts: u32, repeats_contended: bool) -> RetryPolicy {
     }
 }
 
-fn first(sort: Sort) -> Tried {
-    Tried { sort, in_doubt: false, is_replayable: true, attempts: 1 }
+fn first(kind: Kind) -> Tried {
+    Tried { kind, in_doubt: false, is_replayable: true, attempts: 1 }
 }
 
-/// What is decided after the first attempt of each kind of call, in the order of [`SORTS`]: `=` as it was, `+` with a
+/// What is decided after the first attempt of each kind of call, in the order of [`KINDS`]: `=` as it was, `+` with a
 /// new key, else why not.
 #[track_caller]
 fn check(end: End, expected: [&str; 4]) {
-    let decided = SORTS.map(|sort| word(decide(end, &first(sort), &policy(5, true))));
+    let decided = KINDS.map(|kind| word(decide(end, &first(kind), &policy(5, true))));
     assert_eq!(decided, expected);
 }
 
@@ -52,7 +52,9 @@ fn what_may_have_been_done_is_repeated_only_where_zuora_can_tell() {
 
 #[test]
 fn what_is_in_progress_is_asked_for_again_under_its_key() {
-    check(End::InProgress, ["failed", "=", "=", "failed"]);
+    check(End::InProgress, ["failed", "failed", "=", "failed"]);
+    let doubtful = Tried { in_doubt: true, ..first(Kind::OurKey) };
+    assert_eq!(decide(End::InProgress, &doubtful, &policy(5, true)), Ok(Again::AsItWas));
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn what_failed_is_repeated_if_it_was_a_read() {
 
 #[test]
 fn a_key_in_doubt_is_not_exchanged_before_its_outcome_is_known() {
-    let doubtful = Tried { in_doubt: true, ..first(Sort::OurKey) };
+    let doubtful = Tried { in_doubt: true, ..first(Kind::OurKey) };
     for end in [End::Refused, End::Unauthenticated, End::NotSent, End::InProgress, End::Ambiguous] {
         assert_eq!(decide(end, &doubtful, &policy(5, true)), Ok(Again::AsItWas), "{end:?}");
         assert!(!end.ends_doubt());
@@ -73,33 +75,35 @@ fn a_key_in_doubt_is_not_exchanged_before_its_outcome_is_known() {
 }
 
 #[test]
-fn policy_may_keep_contended_writes_without_a_key_of_ours_from_being_repeated() {
-    let decided = SORTS.map(|sort| word(decide(End::Contended, &first(sort), &policy(5, false))));
-    assert_eq!(decided, ["=", "+", "own-key", "policy"]);
+fn policy_may_keep_contended_writes_from_being_repeated() {
+    let decided = KINDS.map(|kind| word(decide(End::Contended, &first(kind), &policy(5, false))));
+    assert_eq!(decided, ["=", "policy", "own-key", "policy"]);
 }
 
 #[test]
 fn a_body_that_was_not_kept_is_never_sent_again() {
-    for sort in SORTS {
+    for kind in KINDS {
         for end in [End::Refused, End::NotSent, End::Unauthenticated] {
-            let streamed = Tried { is_replayable: false, ..first(sort) };
+            let streamed = Tried { is_replayable: false, ..first(kind) };
             assert_eq!(decide(end, &streamed, &policy(5, true)), Err(Why::NotReplayable));
         }
     }
 }
 
 #[test]
-fn attempts_are_bounded_but_not_the_questions_how_the_one_before_ended() {
-    let last = |sort| Tried { attempts: 3, ..first(sort) };
-    for end in [End::Refused, End::NotSent, End::Contended, End::Ambiguous] {
-        assert_eq!(decide(end, &last(Sort::OurKey), &policy(3, true)), Err(Why::Attempts));
+fn attempts_at_zuora_are_bounded_and_others_only_by_time() {
+    let last = |kind| Tried { attempts: 3, ..first(kind) };
+    for end in [End::Refused, End::Contended, End::Ambiguous] {
+        assert_eq!(decide(end, &last(Kind::OurKey), &policy(3, true)), Err(Why::Attempts));
     }
-    assert_eq!(decide(End::InProgress, &last(Sort::OurKey), &policy(3, true)), Ok(Again::AsItWas));
+    for end in [End::InProgress, End::NotSent] {
+        assert_eq!(decide(end, &last(Kind::AppKey), &policy(3, true)), Ok(Again::AsItWas));
+    }
 }
 
 #[test]
 fn a_read_that_keeps_failing_is_given_up_before_the_others() {
-    let nth = |attempts| Tried { attempts, ..first(Sort::Read) };
+    let nth = |attempts| Tried { attempts, ..first(Kind::Read) };
     assert!(decide(End::Temporary, &nth(2), &policy(5, true)).is_ok());
     assert_eq!(decide(End::Temporary, &nth(3), &policy(5, true)), Err(Why::Attempts));
 }

@@ -133,6 +133,110 @@ async fn a_refusal_does_not_make_a_doubtful_write_safe_to_send_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_says_nothing_of_a_doubtful_write_does_not_pass_for_its_outcome() {
+    let edge = || Reply::new(403, "<html>AkamaiGHost</html>").with("content-type", "text/html");
+    let broken = || Reply::new(500, "We're sorry").with("content-type", "text/plain");
+    let passing = || Reply::new(500, r#"{"reasons":[{"code":50000061,"message":"later"}]}"#);
+    let locked_out = || Reply::new(403, r#"{"reasons":[{"code":50000010,"message":"no"}]}"#);
+    for reply in [edge(), broken(), passing(), locked_out()] {
+        let scene = Scene::of([Reply::cut(), reply]);
+
+        let answer = scene.post("/v1/orders", "{}").await;
+
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY, "{answer:?}");
+        assert_eq!(answer.field("zuora-gateway-executed"), "maybe");
+        assert_eq!(answer.field("idempotent-replayed"), "");
+        assert_eq!(answer.field("zuora-gateway-idempotency-key"), keys(&scene)[0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_zuora_kept_is_the_outcome() {
+    let kept = r#"{"success":false,"reasons":[{"code":53100020,"message":"no such account"}]}"#;
+    for status in [200, 400] {
+        let scene = Scene::of([Reply::cut(), Reply::new(status, kept)]);
+
+        let answer = scene.post("/v1/orders", "{}").await;
+
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.field("idempotent-replayed"), "true");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_in_progress_is_not_contention_whatever_its_code() {
+    let at_work = r#"{"reasons":[{"code":50000050,"message":"The original request is still being processed."}]}"#;
+    let scene = Scene::of([Reply::cut(), Reply::new(409, at_work), Reply::ok()]);
+
+    let answer = scene.post("/v1/orders", "{}").await;
+
+    assert_eq!(answer.status, StatusCode::OK);
+    let mut keys = keys(&scene);
+    keys.dedup();
+    assert_eq!(keys.len(), 1, "a new key would do it twice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_in_doubt_is_counted_though_its_caller_left() {
+    let scene = Scene::of([Reply::cut().after(5 * SECOND)]);
+
+    let left = tokio::time::timeout(SECOND, scene.put("/v1/accounts/A1", "{}")).await;
+    sleep(10 * SECOND).await;
+
+    assert!(left.is_err());
+    let counted = r#"zuora_gateway_in_doubt_total{app="app",tenant="t"} 1"#;
+    assert!(scene.counted().contains(counted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_in_doubt_is_counted_once() {
+    let scene = Scene::of([Reply::cut().after(130 * SECOND)]);
+
+    let answer = scene.put("/v1/accounts/A1", "{}").await;
+    sleep(60 * SECOND).await;
+
+    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
+    let counted = r#"zuora_gateway_in_doubt_total{app="app",tenant="t"} 1"#;
+    assert!(scene.counted().contains(counted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_lane_is_busy_is_told_at_once_that_it_must_rest_too_long() {
+    let scene = Scene::of([refusal(300), Reply::ok().after(50 * SECOND)]).with_lanes();
+    let began = Instant::now();
+
+    let (first, second) = tokio::join!(
+        async {
+            let answer = scene.put("/v1/accounts/A1", "1").await;
+            (answer, began.elapsed())
+        },
+        async {
+            sleep(Duration::from_millis(1)).await;
+            scene.put("/v1/accounts/A1", "2").await
+        }
+    );
+
+    assert_eq!(first.0.field("zuora-gateway-error"), "cooldown");
+    assert!(first.1 < SECOND, "{:?}", first.1);
+    assert_eq!(second.status, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_the_budget_ends_with_the_answer_that_it_has_when_we_close() {
+    const CALLS: usize = 150;
+    let scene = Scene::of([(); CALLS + 130].map(|()| contended().after(SECOND))).with_limit(200);
+    let calls = futures_util::future::join_all((0..CALLS).map(|_| scene.post("/v1/orders", "{}")));
+
+    let (answers, ()) = tokio::join!(calls, async {
+        sleep(2 * SECOND).await;
+        scene.close();
+    });
+
+    let relayed = answers.iter().filter(|answer| answer.status == StatusCode::CONFLICT).count();
+    assert!(relayed >= CALLS - 130, "{relayed}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_was_only_refused_is_told_as_not_executed() {
     let scene = Scene::of([refusal(300)]);
 

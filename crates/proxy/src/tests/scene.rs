@@ -418,6 +418,11 @@ impl Scene {
         self.admission.snapshot().queued
     }
 
+    /// Sends away those who wait.
+    pub(super) fn close(&self) {
+        self.proxy.send_away();
+    }
+
     /// Lets everybody do what they can do now.
     pub(super) async fn settle(&self) {
         sleep(Duration::from_millis(1)).await;

@@ -80,8 +80,12 @@ impl Complaint {
             .any(|words| self.message.contains(words))
     }
 
-    pub(super) fn is_about_a_key(&self) -> bool {
-        self.message.contains("idempoten")
+    /// That another write held a lock, and nothing else: what is said of a key that is still at work
+    /// may have the same category, and a new key would then do it twice.
+    pub(super) fn is_contention(&self) -> bool {
+        self.is_purely(|code| code == Category::Contention)
+            && !self.message.contains("idempoten")
+            && !self.says_in_progress()
     }
 
     pub(super) fn has_code(&self) -> bool {

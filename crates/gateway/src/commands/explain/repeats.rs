@@ -2,35 +2,43 @@
 
 use config::{Lanes, Retry, Tenant};
 use http::Method;
-use proxy::{Again, End, Sort, Tried, Why};
+use proxy::{Again, End, Kind, Tried, Why};
 use zuora::{IdempotencyKeys, Operation, SubjectKind};
 
 use crate::wiring;
 
-/// A call as the proxy sorts it.
+/// A call, as far as repeating it is concerned.
 #[derive(Clone, Copy)]
-struct Sorted {
+struct Call {
     /// Without a key of the app's.
-    plain: Sort,
+    plain: Kind,
     /// Whether Zuora would go by a key of the app's.
     takes_keys: bool,
+    /// Whether its parts succeed and fail one by one.
+    has_rows: bool,
 }
 
-impl Sorted {
+impl Call {
     fn of(retry: &Retry, method: &Method, operation: Option<&Operation>) -> Self {
-        let sort =
-            |has_key| proxy::sort_of(method, operation, has_key, retry.mint_idempotency_keys);
-        Self { plain: sort(false), takes_keys: sort(true) == Sort::AppKey }
+        let kind =
+            |has_key| proxy::kind_of(method, operation, has_key, retry.mint_idempotency_keys);
+        let is_action = |it: &Operation| it.path.starts_with("/v1/action/");
+        let plain = kind(false);
+        Self {
+            plain,
+            takes_keys: kind(true) == Kind::AppKey,
+            has_rows: plain != Kind::Read && operation.is_some_and(is_action),
+        }
     }
 
     /// What the proxy decides after a first attempt that came to `end`.
     fn decide(self, retry: &Retry, end: End) -> Result<Again, Why> {
-        let first = Tried { sort: self.plain, in_doubt: false, is_replayable: true, attempts: 1 };
+        let first = Tried { kind: self.plain, in_doubt: false, is_replayable: true, attempts: 1 };
         proxy::decide(end, &first, &wiring::retry(retry, None))
     }
 
     fn only_reads(self) -> bool {
-        self.plain == Sort::Read
+        self.plain == Kind::Read
     }
 }
 
@@ -43,10 +51,10 @@ pub(super) fn idempotency(retry: &Retry, method: &Method, operation: Option<&Ope
             "not known whether Zuora takes an Idempotency-Key here"
         }
     };
-    let sorted = Sorted::of(retry, method, operation);
-    let ours = match sorted.plain {
-        Sort::OurKey => "; if the app sends none, the gateway makes one",
-        _ if sorted.takes_keys => "; only the app's own, says `retry.mint_idempotency_keys`",
+    let call = Call::of(retry, method, operation);
+    let ours = match call.plain {
+        Kind::OurKey => "; if the app sends none, the gateway makes one",
+        _ if call.takes_keys => "; only the app's own, says `retry.mint_idempotency_keys`",
         _ => "",
     };
     format!("{text}{ours}")
@@ -74,43 +82,47 @@ pub(super) fn repeats(
             "sent again when Zuora's Retry-After is over, for want of a permit after {cap:?}"
         ),
     };
-    let sort = Sorted::of(retry, method, operation);
+    let call = Call::of(retry, method, operation);
     vec![
         ("attempts", attempts),
         ("if refused", format!("{refused}; nothing was executed")),
         ("if not sent", "sent again: no byte of it left the gateway".to_owned()),
-        ("if contended", contended(retry, sort)),
-        ("if cut off", cut_off(retry, sort)),
-        ("if failed", failed(retry, sort).to_owned()),
+        ("if contended", contended(retry, call)),
+        ("if cut off", cut_off(retry, call)),
+        ("if failed", failed(retry, call).to_owned()),
     ]
 }
 
 /// What becomes of it when another write holds the lock.
-fn contended(retry: &Retry, sort: Sorted) -> String {
-    let text = match sort.decide(retry, End::Contended) {
-        Ok(Again::AsItWas) if sort.only_reads() => "sent again: it only reads",
+fn contended(retry: &Retry, call: Call) -> String {
+    let text = match call.decide(retry, End::Contended) {
+        Ok(Again::AsItWas) if call.only_reads() => "sent again: it only reads",
         Ok(Again::AsItWas) => "sent again: Zuora rolled it back",
         Ok(Again::WithNewKey) => {
             "sent again with another key: Zuora rolled it back, and keeps that under the first one"
         }
         Err(_) => "Zuora's answer is returned, says `retry.contended_writes`",
     };
-    let own = if sort.takes_keys { OWN_KEY } else { "" };
-    format!("{text}{own}")
+    let own = if call.takes_keys { OWN_KEY } else { "" };
+    let rows = if call.has_rows { ROWS } else { "" };
+    format!("{text}{own}{rows}")
 }
 
 /// What becomes of a rolled back write that has a key of the app's.
 const OWN_KEY: &str =
     "; with the app's own key, Zuora's answer is returned: only the app can choose another";
 
+/// What becomes of an Action's rows, of which some may have succeeded.
+const ROWS: &str = "; an answer with rows is returned, whatever became of each";
+
 /// What becomes of it when the connection broke, the time was over, or only the edge answered.
-fn cut_off(retry: &Retry, sort: Sorted) -> String {
-    match sort.decide(retry, End::Ambiguous) {
-        Ok(_) if sort.only_reads() => "sent again: it only reads".to_owned(),
+fn cut_off(retry: &Retry, call: Call) -> String {
+    match call.decide(retry, End::Ambiguous) {
+        Ok(_) if call.only_reads() => "sent again: it only reads".to_owned(),
         Ok(_) => "sent again with the same key, under which Zuora executes it once".to_owned(),
         Err(_) => {
             let own =
-                if sort.takes_keys { "; with the app's own key, it is sent again" } else { "" };
+                if call.takes_keys { "; with the app's own key, it is sent again" } else { "" };
             format!(
                 "not sent again: Zuora may have executed it, and would do it twice; the caller is told \
                  `Zuora-Gateway-Executed: maybe`{own}"
@@ -120,8 +132,8 @@ fn cut_off(retry: &Retry, sort: Sorted) -> String {
 }
 
 /// What becomes of it when Zuora says that it failed, in any other way.
-fn failed(retry: &Retry, sort: Sorted) -> &'static str {
-    match sort.decide(retry, End::Temporary) {
+fn failed(retry: &Retry, call: Call) -> &'static str {
+    match call.decide(retry, End::Temporary) {
         Ok(_) => {
             "Zuora's answer is returned; sent again first, at most twice, if the cause may pass by itself"
         }

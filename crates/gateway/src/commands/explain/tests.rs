@@ -89,13 +89,18 @@ fn a_write_with_a_key_is_sent_again_under_the_key_that_fits() {
             ("if cut off", "sent again with the same key, under which Zuora executes it once"),
         ],
     );
-    // Whose contention the policy speaks of has no key.
     check(
         "retry: {contended_writes: return}",
         &Method::POST,
         "/v1/orders",
-        &[("if contended", OTHER_KEY)],
+        &[("if contended", "Zuora's answer is returned, says `retry.contended_writes`")],
     );
+}
+
+#[test]
+fn the_rows_of_an_action_are_returned_as_they_are() {
+    let rows = "sent again with another key: Zuora rolled it back, and keeps that under the first one; with the app's own key, Zuora's answer is returned: only the app can choose another; an answer with rows is returned, whatever became of each";
+    check("", &Method::POST, "/v1/action/create", &[("if contended", rows)]);
 }
 
 #[test]
