@@ -95,13 +95,14 @@ pub(super) fn repeats(
 
 /// What becomes of it when another write holds the lock.
 fn contended(retry: &Retry, call: Call) -> String {
-    let text = match call.decide(retry, End::Contended) {
+    let decision = call.decide(retry, End::Contended);
+    let text = match decision {
         Ok(Again::AsItWas) if call.only_reads() => "sent again: it only reads",
         Ok(Again::AsItWas) => "sent again: Zuora rolled it back",
         Ok(Again::WithNewKey) => {
             "sent again with another key: Zuora rolled it back, and keeps that under the first one"
         }
-        Err(_) => "Zuora's answer is returned, says `retry.contended_writes`",
+        Err(_) => return "Zuora's answer is returned, says `retry.contended_writes`".to_owned(),
     };
     let own = if call.takes_keys { OWN_KEY } else { "" };
     let rows = if call.has_rows { ROWS } else { "" };
