@@ -37,7 +37,7 @@ const TEMPORARY_REPEATS: u32 = 2;
 /// What holds for the calls of a tenant.
 #[derive(Debug)]
 pub struct RetryPolicy {
-    /// Attempts per call, the first included.
+    /// Attempts per call, the first included. With one, nothing is ever sent again.
     pub attempts: NonZeroU32,
     /// Whether writes get an `Idempotency-Key` of ours where Zuora takes one and the app sent none.
     pub mint_idempotency_keys: bool,
@@ -213,7 +213,7 @@ pub fn decide(end: End, tried: &Tried, policy: &RetryPolicy) -> Result<Again, Wh
     });
     if !tried.is_replayable {
         Err(Why::NotReplayable)
-    } else if tried.attempts >= most && end.counts() {
+    } else if tried.attempts >= most && (end.counts() || most == 1) {
         Err(Why::Attempts)
     } else {
         Ok(again)

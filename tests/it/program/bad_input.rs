@@ -110,7 +110,7 @@ async fn a_zuora_that_cannot_be_reached_is_said_to_be_so() {
 
     let address = front.close().await;
 
-    let create = raw("POST /v1/accounts", "content-length: 2\r\n") + "{}";
+    let create = raw("POST /v1/accounts", "prefer: wait=1\r\ncontent-length: 2\r\n") + "{}";
     let answer = Raw::ask(house.address(), create).await;
     assert_shape(&answer, 502, "upstream-unreachable", 50_000_061, "no");
 
@@ -137,7 +137,8 @@ async fn a_zuora_with_the_wrong_certificate_gets_nothing() {
     let before = front.tenant.counters().executed_total;
 
     front.present(wrong);
-    let answer = Raw::ask(house.address(), raw("GET /v1/accounts/A00000001", "")).await;
+    let hasty = raw("GET /v1/accounts/A00000001", "prefer: wait=1\r\n");
+    let answer = Raw::ask(house.address(), hasty).await;
     assert_shape(&answer, 502, "upstream-unreachable", 50_000_061, "no");
     assert_eq!(front.tenant.counters().executed_total, before);
 

@@ -373,7 +373,7 @@ async fn a_call_that_meets_a_closing_connection_is_sent_on_another() {
 
 #[tokio::test]
 async fn a_refused_connection_is_a_502_and_nothing_was_executed() {
-    let scene = Scene::start().await;
+    let scene = Scene::of_one_attempt().await;
     scene.serves("a token, first").await;
     scene.upstream.play(Play::send(GOOD).and_close());
     scene.exchange("the last connection", get("/v1/a", "")).await;

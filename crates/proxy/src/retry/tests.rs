@@ -102,6 +102,13 @@ fn attempts_at_zuora_are_bounded_and_others_only_by_time() {
 }
 
 #[test]
+fn one_attempt_is_one() {
+    for end in [End::NotSent, End::InProgress, End::Refused, End::Unauthenticated] {
+        assert_eq!(decide(end, &first(Kind::AppKey), &policy(1, true)), Err(Why::Attempts));
+    }
+}
+
+#[test]
 fn a_read_that_keeps_failing_is_given_up_before_the_others() {
     let nth = |attempts| Tried { attempts, ..first(Kind::Read) };
     assert!(decide(End::Temporary, &nth(2), &policy(5, true)).is_ok());
