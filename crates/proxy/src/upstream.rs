@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -118,23 +119,33 @@ impl Upstream {
         &self,
         request: Request<Upload>,
     ) -> Result<Response<Incoming>, SendError> {
-        self.client.request(request).await.map_err(|error| {
-            if error.is_connect() {
-                SendError::Unreachable(error)
-            } else if never_sent(&error) {
-                SendError::NotSent(error)
-            } else {
-                SendError::Broke(error)
+        match self.client.request(request).await {
+            Ok(mut response) => {
+                if let Some(line) = response.extensions_mut().remove::<Arc<Line>>() {
+                    line.answered();
+                }
+                Ok(response)
             }
-        })
+            Err(error) if error.is_connect() => Err(SendError::Unreachable(error)),
+            Err(error) if never_sent(&error) => Err(SendError::NotSent(error)),
+            Err(error) => Err(SendError::Broke(error)),
+        }
     }
 }
 
-/// hyper hands a request back unsent when its connection closed first, and calls that cancelled.
+/// Whether no byte of the request left us: hyper hands it back unsent when its connection closed first, which it calls
+/// cancelled, or its first byte could not be written.
 fn never_sent(error: &ClientError) -> bool {
-    let cause =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<hyper::Error>());
-    cause.is_some_and(hyper::Error::is_canceled)
+    let mut causes =
+        std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.any(|cause| {
+        cause.downcast_ref().is_some_and(hyper::Error::is_canceled)
+            || cause.downcast_ref().is_some_and(was_unwritten)
+    })
+}
+
+fn was_unwritten(error: &io::Error) -> bool {
+    error.get_ref().and_then(|cause| cause.downcast_ref::<Unwritten>()).is_some()
 }
 
 /// Zuora's `POST /oauth/token` (Zuora: authentication guide).
@@ -200,7 +211,47 @@ pub struct Connector(Arc<dyn Fn(Uri) -> Opening + Send + Sync>);
 pub type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
 /// A connected byte stream.
-pub struct Stream(Box<dyn ReadWrite>);
+pub struct Stream {
+    stream: Box<dyn ReadWrite>,
+    line: Arc<Line>,
+}
+
+/// How much was written to a connection, and how much of it had been when it was last answered: what was written since
+/// is of the request that is under way.
+///
+/// A head that says `100 Continue` is no answer, and an early answer ends the connection's use.
+#[derive(Debug, Default)]
+struct Line {
+    written: AtomicU64,
+    answered: AtomicU64,
+}
+
+/// Nothing of the request was written when the connection failed.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was written")]
+struct Unwritten(#[source] io::Error);
+
+impl Line {
+    fn answered(&self) {
+        self.answered.store(self.written.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Counts what was written, and marks the failure to write a first byte.
+    fn count(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        outcome.map(|written| match written {
+            Ok(bytes) => {
+                self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+                Ok(bytes)
+            }
+            Err(error) if self.is_at_rest() => Err(io::Error::new(error.kind(), Unwritten(error))),
+            Err(error) => Err(error),
+        })
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.written.load(Ordering::Relaxed) == self.answered.load(Ordering::Relaxed)
+    }
+}
 
 trait ReadWrite: Read + Write + Send + Unpin {}
 impl<T: Read + Write + Send + Unpin> ReadWrite for T {}
@@ -258,7 +309,7 @@ impl tower_service::Service<Uri> for Connector {
 impl Stream {
     /// Any stream that hyper can read and write.
     pub fn new(stream: impl Read + Write + Send + Unpin + 'static) -> Self {
-        Self(Box::new(stream))
+        Self { stream: Box::new(stream), line: Arc::default() }
     }
 }
 
@@ -270,7 +321,7 @@ impl fmt::Debug for Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().extra(Arc::clone(&self.line))
     }
 }
 
@@ -280,7 +331,7 @@ impl Read for Stream {
         cx: &mut Context<'_>,
         to: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_read(cx, to)
+        Pin::new(&mut *self.stream).poll_read(cx, to)
     }
 }
 
@@ -290,19 +341,20 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write(cx, bytes)
+        let this = &mut *self;
+        this.line.count(Pin::new(&mut *this.stream).poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_flush(cx)
+        Pin::new(&mut *self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0).poll_shutdown(cx)
+        Pin::new(&mut *self.stream).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_write_vectored(
@@ -310,6 +362,7 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.0).poll_write_vectored(cx, parts)
+        let this = &mut *self;
+        this.line.count(Pin::new(&mut *this.stream).poll_write_vectored(cx, parts))
     }
 }
