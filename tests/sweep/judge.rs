@@ -394,7 +394,7 @@ fn read(status: StatusCode, fields: &HeaderMap, body: &Bytes) -> End {
         409 if text.contains("in progress") => return End::InProgress,
         409 => return End::Contended,
         502..=504 => return End::Ambiguous,
-        400.. => return if has_code(&text, "50") { End::Contended } else { End::Failed },
+        400.. => return if has_code(json.as_ref(), "50") { End::Contended } else { End::Failed },
         _ => {}
     }
     // Rows of an Action: the call did something if one of them did.
@@ -404,21 +404,26 @@ fn read(status: StatusCode, fields: &HeaderMap, body: &Bytes) -> End {
             false => End::Failed,
         };
     }
-    let says_no = json.is_some_and(|json| {
+    let says_no = json.as_ref().is_some_and(|json| {
         json["success"] == false || json["Success"] == false || json.get("FaultCode").is_some()
     });
     match says_no {
         false => End::Good,
-        true if has_code(&text, "70") || text.contains("REQUEST_EXCEEDED") => End::Refused,
-        true if has_code(&text, "50") || text.contains("LOCK_COMPETITION") => End::Contended,
-        true if has_code(&text, "11") => End::Unauthenticated,
+        true if has_code(json.as_ref(), "70") || text.contains("REQUEST_EXCEEDED") => End::Refused,
+        true if has_code(json.as_ref(), "50") || text.contains("LOCK_COMPETITION") => {
+            End::Contended
+        }
+        true if has_code(json.as_ref(), "11") => End::Unauthenticated,
         true => End::Failed,
     }
 }
 
-/// Whether a code of eight digits ends in this category.
-fn has_code(text: &str, category: &str) -> bool {
-    let digits = text.split(|c: char| !c.is_ascii_digit());
-    let mut codes = digits.filter(|run| run.len() == 8);
-    text.contains("reasons") && codes.any(|code| code.ends_with(category))
+/// Whether a reason has a code of eight digits that ends in this category.
+fn has_code(json: Option<&Value>, category: &str) -> bool {
+    let reasons = json.and_then(|json| json["reasons"].as_array());
+    reasons.into_iter().flatten().any(|reason| {
+        let code = reason["code"].to_string();
+        let digits = code.trim_matches('"');
+        digits.len() == 8 && digits.ends_with(category)
+    })
 }

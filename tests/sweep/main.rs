@@ -132,7 +132,7 @@ fn sample(cases: Vec<Case>, one_in: usize) -> Vec<Case> {
 
 #[test]
 fn a_cut_wire_never_makes_a_write_happen_twice() {
-    sweep("cuts, a sample", |measured| sample(measured.cuts(), 241));
+    sweep("cuts, a sample", |measured| sample(measured.cuts(), 331));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_refusal_is_never_taken_for_the_outcome_of_what_was_sent_before_it() {
 
 #[test]
 fn two_mishaps_never_make_a_write_happen_twice() {
-    sweep("pairs, a sample", |measured| sample(measured.pairs(), 701));
+    sweep("pairs, a sample", |measured| sample(measured.pairs(), 1_501));
 }
 
 #[test]
