@@ -5,11 +5,12 @@ use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use zuora::Verdict;
 
+use crate::answer::{Answer, Content};
 use crate::call::{Call, Phase};
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
 use crate::key::Key;
-use crate::leg::{Answer, Content, Failure};
+use crate::leg::Failure;
 use crate::outbound::Outbound;
 use crate::retry::{Again, End, Kind, Tried, Why, backoff, decide};
 use crate::route::Route;

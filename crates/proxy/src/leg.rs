@@ -8,25 +8,20 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
-use admission::{Lane, Permit, Refused, Said, Ticket};
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{Request, StatusCode};
-use http_body::Body as _;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper_util::client::legacy::Error as ClientError;
-use telemetry::{Live, Refused as RefusedKind, Verdict as Label};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use telemetry::Verdict as Label;
+use tokio::time::{Duration, Instant};
 use tokio_util::task::TaskTracker;
-use zuora::{RefusalKind, TrackId, Verdict};
+use zuora::{TrackId, Verdict};
 
+use crate::answer::{Answer, Content, Seen, label, look, understand};
 use crate::body::Upload;
+use crate::claim::Claim;
 use crate::error::{BoxError, Executed, upload_error};
 use crate::headers;
-use crate::outbound::Gathered;
 use crate::progress::Progress;
 use crate::pump::Pump;
 use crate::route::Route;
@@ -35,9 +30,6 @@ use crate::upstream::SendError;
 /// How long Zuora may work on a call, with a margin: it gives up after 120 seconds (Zuora: requests and responses
 /// guide). A permit stays out as long, though the caller may be told earlier that the answer takes too long.
 pub const LONGEST_WORK: Duration = Duration::from_secs(125);
-
-/// How long the rest of an error page may take to arrive. It is short, and comes in one piece with its head.
-const PATIENCE_WITH_ERRORS: Duration = Duration::from_secs(1);
 
 /// An attempt on its way to Zuora. Resolves once its answer is understood. Dropped earlier, it goes on by itself.
 pub(crate) struct Leg {
@@ -58,74 +50,6 @@ pub(crate) struct Attempt {
     pub(crate) progress: Arc<Progress>,
 }
 
-/// What an attempt holds until Zuora is done: its permit, its place among the live legs, and its lane if it has one.
-#[derive(Debug)]
-pub(crate) struct Claim {
-    /// Gone once it was given back before its time.
-    permit: Option<Permit>,
-    /// Gone with the permit: Zuora works on it no longer, though the rest of its answer may be on the way.
-    live: Option<Live>,
-    /// Boxed, as few tenants have lanes.
-    _lane: Option<Box<Lane>>,
-    since: Instant,
-    /// Whether the tenant's circuit has heard how it went.
-    is_told: bool,
-    route: Arc<Route>,
-}
-
-impl Claim {
-    pub(crate) fn new(
-        permit: Permit,
-        lane: Option<Box<Lane>>,
-        live: Live,
-        route: Arc<Route>,
-    ) -> Self {
-        let since = Instant::now();
-        Self { permit: Some(permit), live: Some(live), _lane: lane, since, is_told: false, route }
-    }
-
-    /// Tells the circuit whether Zuora is there.
-    fn tell(&mut self, is_there: Option<bool>) {
-        self.is_told = true;
-        let (Some(is_there), Some(permit)) = (is_there, &self.permit) else { return };
-        let tenant = &*self.route.tenant.name;
-        if is_there {
-            if permit.reached() {
-                tracing::info!(tenant, "Zuora answers again");
-            }
-        } else if let Some(until) = permit.unreached() {
-            let seconds = (until - Instant::now()).as_secs_f64();
-            tracing::warn!(tenant, seconds, "Zuora does not answer, and is left alone for a while");
-        }
-    }
-
-    /// Takes the permit out before the answer has ended, because Zuora did not begin.
-    fn release(&mut self) -> Option<Permit> {
-        self.live = None;
-        self.permit.take()
-    }
-
-    /// Ends the claim of an attempt that brought no answer.
-    fn end(mut self, failure: &Failure) {
-        self.tell(failure.is_there());
-        if !failure.was_sent()
-            && let Some(permit) = self.release()
-        {
-            permit.unused();
-        }
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if !self.is_told {
-            // Nobody waited long enough to hear of Zuora.
-            self.tell(Some(false));
-        }
-        self.route.pool_metrics().held(self.since.elapsed());
-    }
-}
-
 /// What is needed to end a leg that nobody waits for.
 pub(crate) struct Afterlife {
     pub(crate) tracker: TaskTracker,
@@ -135,27 +59,6 @@ pub(crate) struct Afterlife {
     pub(crate) is_told: bool,
     pub(crate) route: Arc<Route>,
     pub(crate) progress: Arc<Progress>,
-}
-
-/// Zuora's answer, understood.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) head: http::response::Parts,
-    pub(crate) content: Content,
-    pub(crate) verdict: Verdict,
-    /// Which token the attempt carried.
-    pub(crate) token: u64,
-    /// The call's place in the queue after a refusal, with the moment that Zuora named.
-    pub(crate) refused: Option<Ticket>,
-}
-
-/// The body of an answer.
-#[derive(Debug)]
-pub(crate) enum Content {
-    /// All of it. Zuora is done, and the permit is back.
-    Whole(Bytes),
-    /// Its beginning; the permit stays taken until the rest is there.
-    Begun { first: Bytes, rest: Incoming, claim: Box<Claim> },
 }
 
 /// An attempt that brought no answer.
@@ -313,12 +216,6 @@ impl Attempt {
     }
 }
 
-/// As much of a body as was looked at.
-struct Seen {
-    first: Bytes,
-    rest: Option<Incoming>,
-}
-
 /// Sends the request and receives the head of the answer, and of its body what the verdict needs.
 async fn exchange(
     route: &Route,
@@ -341,154 +238,6 @@ async fn exchange(
     Ok((head, content))
 }
 
-/// Receives the beginning of a body: all of a short one; of a long one as much as a verdict may need, or what has come
-/// along with the head, and a little later if the call may have to be repeated: until it is there, it holds a permit.
-async fn look(
-    head: &http::response::Parts,
-    mut body: Incoming,
-    patience: Duration,
-) -> Result<Seen, Failure> {
-    let mut gathered = Gathered::default();
-    let is_short = body.size_hint().exact().is_some_and(|bytes| bytes <= zuora::ANSWER_LOOK as u64);
-    let is_wanted = is_short || zuora::judge_needs_body(head.status, &head.headers);
-    let unwanted_until = Instant::now() + PATIENCE_WITH_ERRORS;
-    while !body.is_end_stream() && gathered.len() < zuora::ANSWER_LOOK as u64 {
-        let frame = if is_wanted {
-            timeout(patience, body.frame()).await.map_err(|_| Failure::Timeout(patience))?
-        } else {
-            let frame = if head.status.is_server_error() {
-                timeout_at(unwanted_until, body.frame()).await.ok()
-            } else {
-                body.frame().now_or_never()
-            };
-            match frame {
-                Some(frame) => frame,
-                None => return Ok(Seen { first: gathered.into_bytes(), rest: Some(body) }),
-            }
-        };
-        match frame {
-            None => return Ok(Seen { first: gathered.into_bytes(), rest: None }),
-            Some(Ok(frame)) => {
-                if let Ok(chunk) = frame.into_data() {
-                    gathered.push(chunk);
-                }
-            }
-            Some(Err(cause)) => {
-                let executed = executed(head.status, &gathered.into_bytes());
-                return Err(Failure::Broke(cause.into(), executed));
-            }
-        }
-    }
-    let rest = Some(body).filter(|body| !body.is_end_stream());
-    Ok(Seen { first: gathered.into_bytes(), rest })
-}
-
-/// What the beginning of an answer whose rest is lost says about the call. Old versions of the API hide failures behind
-/// a 200, so there the body must say it.
-fn executed(status: StatusCode, body: &[u8]) -> Executed {
-    let is_plain = status.is_success() && status != StatusCode::OK;
-    if is_plain || (status == StatusCode::OK && zuora::begins_with_success(body)) {
-        Executed::Yes
-    } else {
-        Executed::Maybe
-    }
-}
-
-/// Reads the answer, and tells everybody whom it concerns: the pool, the token, the metrics.
-fn understand(
-    route: &Route,
-    head: http::response::Parts,
-    content: Seen,
-    mut claim: Claim,
-    token: u64,
-    took: Duration,
-) -> Answer {
-    let verdict = zuora::judge(head.status, &head.headers, &content.first, SystemTime::now());
-    let metrics = route.pool_metrics();
-    metrics.attempt(label(&verdict), took);
-    let is_misplaced = claim.observe(&head.headers);
-    claim.tell(match verdict {
-        Verdict::Ambiguous { .. } => Some(false),
-        // The refusal itself says it: told before, calls that waited for a word would go and be refused as well.
-        Verdict::Refused(_) => None,
-        _ => Some(true),
-    });
-
-    let mut refused = None;
-    match &verdict {
-        Verdict::Unauthenticated => {
-            route.tenant.tokens.rejected(token);
-            // Zuora did not begin: while another token is fetched, the permit serves somebody else.
-            drop(claim.release());
-        }
-        Verdict::Refused(refusal) => {
-            let until = Instant::now() + refusal.wait;
-            let (kind, how) = match refusal.kind {
-                // Another pool is full than the one that gave the permit, which need not shrink for it.
-                RefusalKind::Concurrency if is_misplaced => {
-                    (RefusedKind::Concurrency, Refused::Elsewhere { until })
-                }
-                RefusalKind::Concurrency => {
-                    (RefusedKind::Concurrency, Refused::Concurrency { until })
-                }
-                RefusalKind::Rate => (RefusedKind::Rate, Refused::Rate { until }),
-            };
-            metrics.refused(kind);
-            // Zuora did not begin, so the permit goes back at once, and this call to the front of its queue.
-            refused = claim.release().map(|permit| permit.refused(how));
-        }
-        Verdict::Relay
-        | Verdict::Contended
-        | Verdict::InProgress
-        | Verdict::Ambiguous { .. }
-        | Verdict::Failed { .. } => {}
-    }
-    let content = match content.rest {
-        Some(rest) => Content::Begun { first: content.first, rest, claim: Box::new(claim) },
-        None => Content::Whole(content.first),
-    };
-    Answer { head, content, verdict, token, refused }
-}
-
-/// The word for a verdict in metrics and logs.
-fn label(verdict: &Verdict) -> Label {
-    match verdict {
-        Verdict::Relay => Label::Relay,
-        Verdict::Refused(_) => Label::Refused,
-        Verdict::Unauthenticated => Label::Unauthenticated,
-        Verdict::Contended => Label::Contended,
-        Verdict::InProgress => Label::InProgress,
-        Verdict::Ambiguous { .. } => Label::Ambiguous,
-        Verdict::Failed { .. } => Label::Failed,
-    }
-}
-
-impl Claim {
-    /// Tells the pool what Zuora says about its limit. Returns whether Zuora counted the call against another one than
-    /// the permit is of; then the pool is told nothing, and the next call is placed better.
-    fn observe(&self, headers: &http::HeaderMap) -> bool {
-        let Some(said) = zuora::Concurrency::read(headers) else { return false };
-        let Some(named) = said.limit_type else { return false };
-        if !said.is_of_type(self.route.pool_name()) {
-            self.route.learn(named, said.limit);
-            return true;
-        }
-        let said = Said { limit: said.limit, remaining: said.remaining };
-        if self.permit.as_ref().is_some_and(|permit| permit.observe(said)) {
-            let (tenant, pool, limit) =
-                (&*self.route.tenant.name, self.route.pool_name(), said.limit);
-            tracing::warn!(
-                tenant,
-                pool,
-                limit,
-                "Zuora names another limit than `concurrency.limits`: the smaller one holds; write what Zuora says, and leave \
-                 permits to others with `headroom`"
-            );
-        }
-        false
-    }
-}
-
 impl Failure {
     fn label(&self) -> Label {
         match self {
@@ -508,7 +257,7 @@ impl Failure {
     }
 
     /// What it says about Zuora being there; nothing if a connection had lain idle for too long, or the caller failed.
-    fn is_there(&self) -> Option<bool> {
+    pub(crate) fn is_there(&self) -> Option<bool> {
         let is_silent = matches!(self, Self::NotSent(_)) || self.is_callers();
         (!is_silent).then_some(false)
     }
@@ -524,31 +273,5 @@ impl fmt::Display for Failure {
             Self::Timeout(patience) => write!(f, "no answer in {}s", patience.as_secs()),
             Self::Broke(cause, _) => write!(f, "the exchange broke: {cause}"),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(status: u16, body: &str, expected: Executed) {
-        let status = StatusCode::from_u16(status).unwrap();
-        assert_eq!(executed(status, body.as_bytes()), expected, "{status} {body}");
-    }
-
-    #[test]
-    fn an_answer_that_began_with_success_was_executed_though_its_rest_is_lost() {
-        check(200, r#"{"success":true,"id":"2c92"#, Executed::Yes);
-        check(200, "{ \"success\" : true", Executed::Yes);
-        check(201, "", Executed::Yes);
-    }
-
-    #[test]
-    fn the_beginning_of_any_other_answer_leaves_it_open() {
-        check(200, "", Executed::Maybe);
-        check(200, r#"{"success":fa"#, Executed::Maybe);
-        check(200, r#"{"id":"x","success":true"#, Executed::Maybe);
-        check(500, r#"{"success":true"#, Executed::Maybe);
     }
 }

@@ -6,8 +6,10 @@
 //! What this crate does not know: the configuration file, metric names, and how a turn is decided. It is handed values
 //! of the crates that do.
 
+mod answer;
 mod body;
 mod call;
+mod claim;
 mod error;
 mod headers;
 mod judge;

@@ -19,14 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zuora::{Target, TrackId};
 
+use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Phase};
+use crate::claim::Claim;
 use crate::error::{Error, upload_error};
 use crate::headers;
 use crate::judge::{Next, judge, moment};
 use crate::key::{Key, is_read};
 use crate::lanes::CallLanes;
-use crate::leg::{Afterlife, Answer, Attempt, Claim, Failure, LONGEST_WORK, Leg};
+use crate::leg::{Afterlife, Attempt, Failure, LONGEST_WORK, Leg};
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound, Payload};
 use crate::prefer::take_wait;

@@ -3,9 +3,9 @@
 use http::Response;
 use tokio_util::task::TaskTracker;
 
+use crate::answer::{Answer, Content};
 use crate::body::Body;
 use crate::headers;
-use crate::leg::{Answer, Content};
 use crate::pump::Pump;
 use crate::route::Route;
 

@@ -129,6 +129,22 @@ pub enum Why {
 }
 
 impl Why {
+    /// Every reason.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Ambiguous,
+        Self::OwnKey,
+        Self::Policy,
+        Self::Failed,
+        Self::NotReplayable,
+        Self::Attempts,
+        Self::Budget,
+        Self::Deadline,
+        Self::NoOtherToken,
+        Self::CallerBroke,
+        Self::Draining,
+    ];
+
     /// The word for metrics and logs.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -80,17 +80,21 @@ impl Verdict {
 
 /// Why attempts are not repeated. Each is counted from zero on: a counter that is there only since its
 /// first time was never seen to rise, and an alert on it would miss that time.
-pub(crate) const ABANDONED: [&str; 10] = [
+pub(crate) const ABANDONED: [&str; 14] = [
     "ambiguous",
     "attempts",
     "budget",
     "caller-broke",
+    "caller-left",
+    "cooldown",
     "deadline",
+    "draining",
     "failed",
     "no-other-token",
     "not-replayable",
     "own-key",
     "policy",
+    "queue-timeout",
 ];
 
 /// Which limit a refusal of Zuora's was about.

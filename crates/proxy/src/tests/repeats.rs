@@ -271,6 +271,17 @@ async fn a_tenant_that_cannot_be_reached_is_told_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_reason_is_counted_from_zero() {
+    let counted = Scene::of([]).counted();
+
+    for why in crate::Why::ALL {
+        let reason =
+            format!(r#"retries_abandoned_total{{reason="{}",tenant="t"}} 0"#, why.as_str());
+        assert!(counted.contains(&reason), "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_are_not_endless() {
     let scene = Scene::of([(); 5].map(|()| contended()));
 
