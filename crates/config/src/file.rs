@@ -215,7 +215,8 @@ section! {
     /// How often a call is tried, and when it is not tried again. Whatever is written here, no
     /// write is sent again that Zuora may have executed, unless a key keeps it from doing so twice.
     Retry {
-        /// Attempts per call, the first included. What was not sent does not count.
+        /// Attempts per call, the first included. What Zuora certainly did not execute (refused,
+        /// rolled back, not sent) does not count. With 1, nothing is sent again.
         attempts: At<Count<100>> = 5,
         /// The most repeats in each pool, as a share of its calls: `0.2` is one for every five
         /// calls. Below 1 it is one for every whole number of calls: 0.3 counts as 0.33, and 0.6

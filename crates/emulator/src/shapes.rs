@@ -81,7 +81,7 @@ impl ErrorShape {
         length: usize,
         path: &str,
     ) -> Answer {
-        let message = format!("{:.<length$}", category.message());
+        let message = padded(category.message(), length);
         let (status, word) = (category.status(), category.word());
         match self {
             Self::V1 => answers::failure(Family::V1, modern, category, &message),
@@ -141,7 +141,7 @@ impl ErrorShape {
                 }),
             ),
             Self::Message => Answer::text(status, "text/plain", message),
-            Self::Edge => answers::edge_page(status, &format!("{:.<length$}", status.to_string())),
+            Self::Edge => answers::edge_page(status, &padded(&status.to_string(), length)),
         }
     }
 }
@@ -153,4 +153,9 @@ fn soap(status: StatusCode, body: &str) -> Answer {
          <soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>"
     );
     Answer::new(status, XML, Bytes::from(envelope))
+}
+
+/// The text, with dots behind it up to `length` bytes.
+fn padded(text: &str, length: usize) -> String {
+    text.to_owned() + &".".repeat(length.saturating_sub(text.len()))
 }

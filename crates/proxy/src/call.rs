@@ -45,7 +45,7 @@ pub(crate) struct Call {
     waited_for: Option<&'static str>,
     would_have_waited_for: Option<&'static str>,
     pub(crate) attempts: u32,
-    /// Those of them that do not count: nothing was sent, or they only asked how the one before had ended.
+    /// Those of them that do not count: Zuora certainly executed nothing.
     pub(crate) uncounted: u32,
     /// Whether an attempt was repeated with a fresh token.
     pub(crate) reauthenticated: bool,

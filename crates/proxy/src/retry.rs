@@ -37,7 +37,8 @@ const TEMPORARY_REPEATS: u32 = 2;
 /// What holds for the calls of a tenant.
 #[derive(Debug)]
 pub struct RetryPolicy {
-    /// Attempts per call, the first included. With one, nothing is ever sent again.
+    /// Attempts per call, the first included, other than those that Zuora certainly did not execute. With one, nothing
+    /// is ever sent again.
     pub attempts: NonZeroU32,
     /// Whether writes get an `Idempotency-Key` of ours where Zuora takes one and the app sent none.
     pub mint_idempotency_keys: bool,
@@ -88,7 +89,7 @@ pub struct Tried {
     pub in_doubt: bool,
     /// Whether its body was kept.
     pub is_replayable: bool,
-    /// Attempts made, other than those of which nothing was sent, or which only asked how the one before had ended.
+    /// Attempts made that count.
     pub attempts: u32,
 }
 
@@ -187,10 +188,11 @@ impl End {
         matches!(self, Self::Ambiguous | Self::InProgress)
     }
 
-    /// Whether the attempt counts. One of which nothing was sent, or that only asked how another had ended, was none at
-    /// Zuora; the deadline bounds how often that may happen.
+    /// Whether the attempt counts. What Zuora certainly did not do, or only asked how another attempt had ended, is
+    /// bounded by the deadline, by the pauses in between and by the budget: given up earlier, it would be an error that
+    /// nobody needed.
     pub(crate) fn counts(self) -> bool {
-        !matches!(self, Self::NotSent | Self::InProgress)
+        matches!(self, Self::Ambiguous | Self::Temporary | Self::Unauthenticated)
     }
 
     /// Whether repeating it draws on the budget. A refusal names its own moment and the pool gives way meanwhile; a new

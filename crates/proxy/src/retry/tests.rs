@@ -91,14 +91,16 @@ fn a_body_that_was_not_kept_is_never_sent_again() {
 }
 
 #[test]
-fn attempts_at_zuora_are_bounded_and_others_only_by_time() {
+fn what_zuora_may_have_done_is_bounded_in_number_and_the_rest_in_time() {
     let last = |kind| Tried { attempts: 3, ..first(kind) };
-    for end in [End::Refused, End::Contended, End::Ambiguous] {
+    for end in [End::Unauthenticated, End::Ambiguous] {
         assert_eq!(decide(end, &last(Kind::OurKey), &policy(3, true)), Err(Why::Attempts));
     }
-    for end in [End::InProgress, End::NotSent] {
+    for end in [End::InProgress, End::NotSent, End::Refused] {
         assert_eq!(decide(end, &last(Kind::AppKey), &policy(3, true)), Ok(Again::AsItWas));
     }
+    let contended = decide(End::Contended, &last(Kind::OurKey), &policy(3, true));
+    assert_eq!(contended, Ok(Again::WithNewKey));
 }
 
 #[test]

@@ -282,14 +282,27 @@ async fn every_reason_is_counted_from_zero() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_are_not_endless() {
-    let scene = Scene::of([(); 5].map(|()| contended()));
+async fn attempts_that_may_have_been_executed_are_not_endless() {
+    let scene = Scene::of([(); 5].map(|()| Reply::new(503, "down")));
 
     let answer = scene.post("/v1/orders", "{}").await;
 
-    assert_eq!(answer.status, StatusCode::CONFLICT);
-    assert_eq!(answer.body, CONTENDED);
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.body, "down");
     assert_eq!(answer.field("zuora-gateway-attempts"), "5");
+    assert_eq!(answer.field("zuora-gateway-executed"), "maybe");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_never_free_is_given_up_with_zuoras_word_when_time_is_over() {
+    let scene = Scene::of([(); 100].map(|()| contended()));
+    let began = Instant::now();
+
+    let answer = scene.post("/v1/orders", "{}").await;
+
+    assert_eq!((answer.status, &*answer.body), (StatusCode::CONFLICT, CONTENDED));
+    assert!(began.elapsed() < 60 * SECOND);
+    assert!((8..30).contains(&scene.asked().len()), "{}", scene.asked().len());
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,7 +71,7 @@ pub(super) fn repeats(
         return vec![("attempts", "one: nothing is sent again, says `retry.attempts`".to_owned())];
     }
     let attempts = format!(
-        "up to {} while its time lasts, {}; repeats in the pool are {} of its calls at most, and 10 a second",
+        "up to {} that Zuora may have executed, others while its time lasts, {}; repeats in the pool are {} of its calls at most, and 10 a second",
         retry.attempts,
         kept_bodies(retry.replay_buffer),
         retry.budget,

@@ -57,7 +57,7 @@ fn a_read_is_sent_again_whatever_becomes_of_it() {
             &[
                 (
                     "attempts",
-                    "up to 5 while its time lasts, with a body of at most 1MiB; repeats in the pool are 0.2 of its calls at most, and 10 a second",
+                    "up to 5 that Zuora may have executed, others while its time lasts, with a body of at most 1MiB; repeats in the pool are 0.2 of its calls at most, and 10 a second",
                 ),
                 ("if refused", AGAIN_AFTER_REFUSAL),
                 ("if not sent", AGAIN_IF_NOT_SENT),
@@ -169,7 +169,7 @@ concurrency: {retry_after_cap: 2s}";
         &[
             (
                 "attempts",
-                "up to 3 while its time lasts, with a body of at most 1536B; repeats in the pool are 1.5 of its calls at most, and 10 a second",
+                "up to 3 that Zuora may have executed, others while its time lasts, with a body of at most 1536B; repeats in the pool are 1.5 of its calls at most, and 10 a second",
             ),
             (
                 "if refused",
