@@ -20,7 +20,7 @@ use zuora::{TrackId, Verdict};
 use crate::answer::{Answer, Content, Seen, label, look, understand};
 use crate::body::Upload;
 use crate::claim::Claim;
-use crate::error::{BoxError, Executed, upload_error};
+use crate::error::{BoxError, Executed, chain, upload_error};
 use crate::headers;
 use crate::progress::Progress;
 use crate::pump::Pump;
@@ -266,12 +266,12 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable(cause) => write!(f, "cannot connect: {cause}"),
+            Self::Unreachable(cause) => write!(f, "cannot connect: {}", chain(cause)),
             Self::NotSent(cause) => {
-                write!(f, "the connection closed before the request left: {cause}")
+                write!(f, "the connection closed before the request left: {}", chain(cause))
             }
             Self::Timeout(patience) => write!(f, "no answer in {}s", patience.as_secs()),
-            Self::Broke(cause, _) => write!(f, "the exchange broke: {cause}"),
+            Self::Broke(cause, _) => write!(f, "the exchange broke: {}", chain(&**cause)),
         }
     }
 }
