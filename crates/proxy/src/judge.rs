@@ -38,7 +38,8 @@ pub(crate) async fn judge(
     let Some(end) = end_of(&attempted) else { return tell(attempted, None, outbound, call) };
     let ticket = attempted.as_ref().ok().and_then(|answer| answer.refused).unwrap_or(ticket);
 
-    match again(end, &attempted, route, outbound, ask, call, closing).await {
+    // Boxed, as most calls never come here, and all would carry the room for it.
+    match Box::pin(again(end, &attempted, route, outbound, ask, call, closing)).await {
         Ok((again, until)) => {
             prepare_next(end, again, &attempted, outbound, call);
             Ok(Next::Requeue(until.map_or(ticket, |until| ticket.resting_until(until))))

@@ -82,11 +82,11 @@ impl Leg {
     /// The answer, if it begins within `patience` of the last byte that left. Otherwise the leg goes on by itself:
     /// Zuora still works on the call, so its permit stays out.
     pub(crate) async fn within(
-        mut self,
+        &mut self,
         patience: Duration,
         progress: &Progress,
     ) -> Result<Box<Answer>, Failure> {
-        let answer = progress.within(patience, &mut self).await;
+        let answer = progress.within(patience, &mut *self).await;
         answer.unwrap_or_else(|| {
             if let Some(then) = &mut self.then {
                 then.is_told = true;

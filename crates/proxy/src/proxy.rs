@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use admission::{Ask, Deadline, Lane, Permit, Place, Shed};
@@ -133,7 +134,8 @@ impl Proxy {
         call.track_id = Some(track_id(&app, request.headers())?);
         authorize(&app, &request)?;
         let (mut route, mut ask) = self.classify(app, &mut request, call)?;
-        let mut outbound = prepare(&route, request, call).await?;
+        // Boxed, so that a call does not carry the room for it while it waits.
+        let mut outbound = Box::pin(prepare(&route, request, call)).await?;
 
         let mut lanes = self.lanes_of(&route, &outbound);
 
@@ -213,10 +215,11 @@ impl Proxy {
     ) -> Result<Option<Box<Lane>>, Error> {
         let Some(lanes) = lanes else { return Ok(None) };
         call.enter(Phase::Queue);
-        if let Some(why) = self.unless_closing(lanes.rest(ask)).await? {
+        // Boxed, as few tenants have lanes, and all calls would carry the room for them.
+        if let Some(why) = self.unless_closing(Box::pin(lanes.rest(ask)).as_mut()).await? {
             call.waited(why.as_str());
         }
-        let lane = self.unless_closing(lanes.enter(ask)).await;
+        let lane = self.unless_closing(Box::pin(lanes.enter(ask)).as_mut()).await;
         let took = call.leave();
         if lane.as_ref().map_or(took > A_MOMENT, Lane::waited) {
             call.waited("lane");
@@ -239,7 +242,7 @@ impl Proxy {
                 ask.pool = route.pool;
                 call.route = Some(Arc::clone(route));
             }
-            let turn = self.unless_closing(route.tenant.admission.admit(*ask)).await;
+            let turn = self.unless_closing(pin!(route.tenant.admission.admit(*ask))).await;
             let permit = turn.inspect_err(|error| call.turned_away(error))?;
             if let Some(reason) = permit.reason() {
                 call.waited(reason.as_str());
@@ -257,10 +260,11 @@ impl Proxy {
         Ok(permit)
     }
 
-    /// What `turn` comes to, unless calls that wait are sent away.
+    /// What `turn` comes to, unless calls that wait are sent away. Pinned by whoever asks: handed over, it would be
+    /// carried twice for as long as the call waits.
     async fn unless_closing<T>(
         &self,
-        turn: impl Future<Output = Result<T, Shed>>,
+        turn: Pin<&mut impl Future<Output = Result<T, Shed>>>,
     ) -> Result<T, Error> {
         if self.closing.is_cancelled() {
             return Err(Error::Draining);
@@ -272,15 +276,15 @@ impl Proxy {
         }
     }
 
-    /// Puts the attempt on the wire. From here on the upstream leg owns it.
-    async fn send(
+    /// Puts the attempt on the wire. From here on the upstream leg owns it, and the call waits for what it brings.
+    fn send(
         &self,
         route: &Arc<Route>,
         outbound: &mut Outbound,
         (permit, lane): (Permit, Option<Box<Lane>>),
         token: Token,
         call: &mut Call,
-    ) -> Result<Box<Answer>, Failure> {
+    ) -> impl Future<Output = Result<Box<Answer>, Failure>> {
         call.attempts += 1;
         call.our_key = outbound.key.ours();
         match call.repeats.take() {
@@ -306,10 +310,13 @@ impl Proxy {
         let attempt_number = call.attempts;
         tracing::debug!(track_id = call.track_id().as_str(), attempt_number, "sent to Zuora");
         call.enter(Phase::Upstream);
-        let answer =
-            Leg::start(attempt, then).within(route.tenant.response_timeout, &progress).await;
-        call.leave();
-        answer
+        let mut leg = Leg::start(attempt, then);
+        let patience = route.tenant.response_timeout;
+        async move {
+            let answer = leg.within(patience, &progress).await;
+            call.leave();
+            answer
+        }
     }
 
     /// The answer to a call that failed here.
@@ -365,10 +372,9 @@ async fn prepare(
         app: route.app.id,
         longest: tenant.replay_buffer,
     };
-    // Boxed, so that calls without a body do not carry the room for receiving one.
     let payload = match body.is_end_stream() {
         true => Payload::empty(),
-        false => Box::pin(keeper.receive(body)).await?,
+        false => keeper.receive(body).await?,
     };
     let mut outbound = Outbound::new(head, uri, call.operation, payload);
     let may_mint = tenant.retry.mint_idempotency_keys && outbound.replayable();
