@@ -88,13 +88,13 @@ impl Proxy {
     ) -> impl Future<Output = Response<Body>> {
         let version = request.version();
         let call = Box::new(Call::begin(&request, peer, self.stranger.clone()));
-        // Not inside the future, which would carry the request twice for as long as the call waits.
-        self.answer(Received::of(request), version, call)
+        // Boxed, as each future on the way would carry the room for a request twice, for as long as the call waits.
+        self.answer(Box::new(Received::of(request)), version, call)
     }
 
     async fn answer(
         self: Arc<Self>,
-        request: Request<Received>,
+        request: Box<Request<Received>>,
         version: Version,
         mut call: Box<Call>,
     ) -> Response<Body> {
@@ -122,20 +122,20 @@ impl Proxy {
     /// The road, from the first question to the answer. Each step is a function of the same name.
     async fn forward(
         &self,
-        mut request: Request<Received>,
+        mut request: Box<Request<Received>>,
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         accept(&request)?;
         call.operation = zuora::classify(request.method(), request.uri().path());
         if let Some(local) = Local::find(&request, call.operation) {
-            return Box::pin(self.answer_local(local, request, call)).await;
+            return Box::pin(self.answer_local(local, *request, call)).await;
         }
         let app = self.identify(&request, call)?;
         call.track_id = Some(track_id(&app, request.headers())?);
         authorize(&app, &request)?;
         let (mut route, mut ask) = self.classify(app, &mut request, call)?;
         // Boxed, so that a call does not carry the room for it while it waits.
-        let mut outbound = Box::pin(prepare(&route, request, call)).await?;
+        let mut outbound = Box::pin(prepare(&route, *request, call)).await?;
 
         let mut lanes = self.lanes_of(&route, &outbound);
 
