@@ -143,7 +143,9 @@ pub fn tells_outcome(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bo
     );
     let complains = || {
         let Look { text, is_whole } = Look::at(headers, body);
-        is_whole && Complaint::read(&text).is_some_and(|complaint| complaint.has_code())
+        // A kept success may come back with 409.
+        let says_it = |it: &Complaint| it.has_code() || it.is_success();
+        is_whole && Complaint::read(&text).as_ref().is_some_and(says_it)
     };
     status.is_success() || (may_be_kept && complains())
 }

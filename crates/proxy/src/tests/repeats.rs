@@ -164,6 +164,19 @@ async fn a_failure_that_zuora_kept_is_the_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_success_that_zuora_kept_is_the_outcome_though_it_comes_with_a_409() {
+    let scene = Scene::of([Reply::cut(), Reply::new(409, r#"{"success":true,"id":"2c92"}"#)]);
+
+    let answer = scene.post("/v1/orders", "{}").await;
+
+    assert_eq!(
+        (answer.status, &*answer.body),
+        (StatusCode::CONFLICT, r#"{"success":true,"id":"2c92"}"#)
+    );
+    assert_eq!(answer.field("idempotent-replayed"), "true");
+}
+
+#[tokio::test(start_paused = true)]
 async fn work_in_progress_is_not_contention_whatever_its_code() {
     let at_work = r#"{"reasons":[{"code":50000050,"message":"The original request is still being processed."}]}"#;
     let scene = Scene::of([Reply::cut(), Reply::new(409, at_work), Reply::ok()]);
