@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy::{Connector, Stream};
+use proxy::{Connector, Peer, Stream};
 use testkit::{Exchange, How, SECRET, Scissors, Step};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -220,7 +220,7 @@ impl Scene {
         let proxy = Arc::clone(self.gateway.proxy());
         let service = service_fn(move |request| {
             let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.handle(request, None).await) }
+            async move { Ok::<_, Infallible>(proxy.handle(request, &Peer::default()).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

@@ -5,6 +5,8 @@ use std::{pin::Pin, time::Duration};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
+use crate::proof::Proof;
+
 /// A token that lives longer than this is a mistake: Zuora's live for an hour.
 const LONGEST_LIFE: Duration = Duration::from_secs(31 * 24 * 3600);
 /// A longer token does not fit into the headers of a request.
@@ -33,8 +35,8 @@ pub fn token_request(client_id: &str, client_secret: &str) -> (HeaderValue, Vec<
 /// A token as Zuora granted it.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// `Bearer …`, marked sensitive.
-    pub(crate) authorization: HeaderValue,
+    /// What an attempt carries.
+    pub(crate) proof: Proof,
     /// How long it lives, counted from the moment it was asked for.
     pub(crate) life: Duration,
 }
@@ -114,9 +116,7 @@ impl Grant {
         if !is_bearer || !is_usable || life.is_zero() || life > LONGEST_LIFE {
             return None;
         }
-        let mut authorization = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-        authorization.set_sensitive(true);
-        Some(Self { authorization, life })
+        Some(Self { proof: Proof::bearer(&token)?, life })
     }
 }
 
@@ -152,8 +152,12 @@ mod tests {
 
         let grant = Grant::read(StatusCode::OK, &HeaderMap::new(), body.as_bytes()).unwrap();
 
-        assert_eq!(grant.authorization, "Bearer 6447d349d8854f0d8d5535484b0b811b");
-        assert!(grant.authorization.is_sensitive());
+        assert_eq!(grant.proof, Proof::bearer("6447d349d8854f0d8d5535484b0b811b").unwrap());
+        let mut fields = HeaderMap::new();
+        grant.proof.put_on(&mut fields);
+        let authorization = &fields[header::AUTHORIZATION];
+        assert_eq!(authorization, "Bearer 6447d349d8854f0d8d5535484b0b811b");
+        assert!(authorization.is_sensitive());
         assert_eq!(grant.life, Duration::from_secs(3598));
         check(200, r#"{"access_token":"t","expires_in":"3599"}"#, Ok(3599));
     }

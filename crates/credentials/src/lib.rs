@@ -12,11 +12,13 @@ mod apps;
 mod gateway_token;
 mod grant;
 mod oauth;
+mod proof;
 mod signing_key;
 mod tokens;
 
 pub use apps::{AppCredential, Apps, SecretDigest, Unauthenticated};
 pub use grant::{FetchError, Grant, TokenEndpoint, token_request};
 pub use oauth::{IssuedToken, OAuthError};
+pub use proof::Proof;
 pub use signing_key::{SigningKey, SigningKeyError};
 pub use tokens::{Token, TokenUnavailable, Tokens};

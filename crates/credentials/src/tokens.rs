@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::HeaderValue;
 use telemetry::{Metrics, TenantMetrics};
 use tokio::{
     sync::{Notify, watch},
@@ -10,7 +9,10 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::grant::{FetchError, Grant, TokenEndpoint};
+use crate::{
+    grant::{FetchError, Grant, TokenEndpoint},
+    proof::Proof,
+};
 
 mod schedule;
 
@@ -34,8 +36,8 @@ pub struct Tokens {
 /// A token to send with one attempt.
 #[derive(Clone, Debug)]
 pub struct Token {
-    /// `Bearer …`, marked sensitive.
-    pub authorization: HeaderValue,
+    /// What the attempt carries.
+    pub proof: Proof,
     /// Counts the tokens of this tenant. [`Tokens::rejected`] takes it, so that a late 401
     /// about an older token does no harm.
     pub generation: u64,
@@ -297,7 +299,7 @@ impl Refresher {
             refresh_at: refresh_at.max(now + schedule::rest()),
             usable_until: asked_at + schedule::usable(grant.life),
             expires_at: asked_at + grant.life,
-            token: Token { authorization: grant.authorization, generation: self.generation },
+            token: Token { proof: grant.proof, generation: self.generation },
         };
         self.shared.state.send_modify(|state| {
             let is_outdated = self.is_exchanged();

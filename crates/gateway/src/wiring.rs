@@ -7,7 +7,7 @@ use admission::{
     Settings,
 };
 use config::{AppSecret, Config, InvalidTrackId};
-use credentials::{AppCredential, SecretDigest};
+use credentials::{AppCredential, SecretDigest, Tokens};
 use http::HeaderName;
 use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId};
 use telemetry::{Inventory, Metrics};
@@ -100,6 +100,7 @@ fn each_entity(settings: &config::Tenant) -> impl Iterator<Item = Option<Arc<str
 pub(crate) fn entities(
     settings: &config::Tenant,
     admission: &Admission,
+    tokens: &Arc<Tokens>,
     before: &[Entity],
 ) -> Vec<Entity> {
     each_entity(settings)
@@ -111,7 +112,7 @@ pub(crate) fn entities(
             let pools = POOLS.map(pool);
             let learnt = before.iter().find(|entity| entity.id == id);
             let learnt = learnt.map(|entity| Arc::clone(&entity.learnt)).unwrap_or_default();
-            Entity { id, pools, learnt }
+            Entity { id, pools, tokens: Arc::clone(tokens), learnt }
         })
         .collect()
 }

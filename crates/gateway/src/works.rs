@@ -226,19 +226,18 @@ impl Works {
             Some(before) if before.way.base_url == way.base_url => {
                 let renew = !are_same(&before.credentials, &written.credentials);
                 if renew || before.way != way {
-                    before.tenant.tokens.exchange(oauth(), renew);
+                    before.tenant.entities[0].tokens.exchange(oauth(), renew);
                 }
-                Arc::clone(&before.tenant.tokens)
+                Arc::clone(&before.tenant.entities[0].tokens)
             }
             _ => Tokens::start(&written.name, oauth(), &self.metrics),
         };
         let learnt = before.map_or(&[][..], |before| &before.tenant.entities);
         let tenant = Arc::new(Tenant {
             name: Arc::clone(&written.name),
-            entities: wiring::entities(written, &admission, learnt),
+            entities: wiring::entities(written, &admission, &tokens, learnt),
             upstream,
             admission,
-            tokens,
             track_ids: wiring::track_ids(written.track_id),
             retry: wiring::retry(&written.retry, before.map(|before| &before.tenant.retry)),
             lanes,
@@ -338,7 +337,7 @@ fn view(Wired { tenant, .. }: &Wired, config: &Config, index: usize) -> admin::T
     admin::Tenant {
         name: Arc::clone(&tenant.name),
         admission: Arc::clone(&tenant.admission),
-        tokens: Arc::clone(&tenant.tokens),
+        tokens: Arc::clone(&tenant.entities[0].tokens),
         lanes: tenant.lanes.clone(),
         apps: wiring::shown_apps(config, index),
     }

@@ -125,7 +125,7 @@ pub(crate) fn understand(
     let mut refused = None;
     match &verdict {
         Verdict::Unauthenticated => {
-            route.tenant.tokens.rejected(token);
+            route.tokens().rejected(token);
             // Zuora did not begin: while another token is fetched, the permit serves somebody else.
             drop(claim.release());
         }

@@ -11,11 +11,15 @@ use telemetry::{AppMetrics, Source, Verdict};
 use tokio::time::{Duration, Instant};
 use zuora::{Operation, TrackId};
 
+use crate::arrival::Arrival;
+use crate::caller::Caller;
+use crate::dialect::Dialect;
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
 use crate::key::is_read;
+use crate::peer::Peer;
 use crate::proxy::A_MOMENT;
-use crate::route::{App, Route};
+use crate::route::Route;
 
 /// The status in logs and metrics of a call whose caller left before it was answered; nginx's word for it.
 const CALLER_LEFT: u16 = 499;
@@ -28,8 +32,12 @@ pub(crate) struct Call {
     peer: Option<IpAddr>,
     method: Method,
     target: Option<PathAndQuery>,
+    /// How it reached us.
+    pub(crate) arrival: Arrival,
+    /// In which language its caller understands a failure.
+    pub(crate) dialect: Dialect,
     /// Who called, once that is known.
-    pub(crate) app: Option<Arc<App>>,
+    pub(crate) caller: Option<Caller>,
     /// Where it goes, once that is known.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) operation: Option<&'static Operation>,
@@ -93,18 +101,16 @@ struct Answered {
 }
 
 impl Call {
-    pub(crate) fn begin<B>(
-        request: &Request<B>,
-        peer: Option<IpAddr>,
-        stranger: AppMetrics,
-    ) -> Self {
+    pub(crate) fn begin<B>(request: &Request<B>, peer: &Peer, stranger: AppMetrics) -> Self {
         Self {
             started: Instant::now(),
             track_id: None,
-            peer,
+            peer: peer.address,
+            arrival: Arrival::of(request, peer.is_tls),
+            dialect: Dialect::default(),
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
-            app: None,
+            caller: None,
             route: None,
             operation: None,
             prefers: None,
@@ -272,7 +278,7 @@ impl Call {
     }
 
     fn count(&self) {
-        let metrics = self.app.as_ref().map_or(&self.stranger, |app| &app.metrics);
+        let metrics = self.caller.as_ref().map_or(&self.stranger, |caller| &caller.app.metrics);
         let operation = self.operation.map_or("other", |operation| operation.id);
         let (status, source) = match &self.answered {
             Some(answered) => (answered.status.as_u16(), answered.source),
@@ -310,10 +316,8 @@ impl Call {
     }
 
     fn log(&self) {
-        let (app, tenant) = match &self.app {
-            Some(app) => (&*app.name, &*app.tenant.name),
-            None => ("", ""),
-        };
+        let app = self.caller.as_ref().map(|caller| &caller.app);
+        let (app, tenant) = app.map_or(("", ""), |app| (&*app.name, &*app.tenant.name));
         let answered = self.answered.as_ref();
         let status = answered.map_or(CALLER_LEFT, |answered| answered.status.as_u16());
         tracing::info!(
@@ -321,6 +325,7 @@ impl Call {
             track_id = self.track_id.as_ref().map_or("", TrackId::as_str),
             peer = self.peer.map(tracing::field::display),
             app,
+            door = self.caller.as_ref().map(|caller| caller.door.as_str()),
             tenant,
             method = self.method.as_str(),
             // Without the query: it may hold what must not be printed.

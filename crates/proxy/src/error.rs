@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use crate::body::{Body, UploadError};
+use crate::dialect::Dialect;
 use crate::headers;
 use crate::request::BadRequest;
 
@@ -164,18 +165,22 @@ impl Error {
         }
     }
 
-    /// The only place where an error becomes a response: Zuora's shape, our words, and a header that says it is ours.
-    pub(crate) fn to_response(&self, track_id: &str, now: Instant) -> Response<Body> {
-        let answer = json!({
-            "success": false,
-            "processId": track_id,
-            "reasons": [{ "code": self.code(), "message": self.message() }],
-        });
-        let mut response = Response::new(Body::whole(answer.to_string().into()));
-        *response.status_mut() = self.status();
+    /// The only place where an error becomes a response: Zuora's shape in the caller's dialect, our words, and a header
+    /// that says it is ours.
+    pub(crate) fn to_response(
+        &self,
+        dialect: Dialect,
+        track_id: &str,
+        now: Instant,
+    ) -> Response<Body> {
+        let (status, content_type, body) = match dialect {
+            Dialect::Json => (self.status(), "application/json", self.to_json(track_id)),
+        };
+        let mut response = Response::new(Body::whole(body.into()));
+        *response.status_mut() = status;
 
         let fields = response.headers_mut();
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         fields.insert(headers::ERROR, HeaderValue::from_static(self.reason()));
         if let Some(wait) = self.retry_after(now) {
             fields.insert(header::RETRY_AFTER, whole_seconds(wait).into());
@@ -185,6 +190,15 @@ impl Error {
             fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(schemes));
         }
         response
+    }
+
+    fn to_json(&self, track_id: &str) -> String {
+        let answer = json!({
+            "success": false,
+            "processId": track_id,
+            "reasons": [{ "code": self.code(), "message": self.message() }],
+        });
+        answer.to_string()
     }
 
     /// Whether the connection must not be used again after this answer.

@@ -149,7 +149,7 @@ async fn has_fresh_token(route: &Route, answer: &Answer, ask: &Ask, call: &mut C
         return false;
     }
     call.enter(Phase::Token);
-    let token = route.tenant.tokens.current(moment(ask.deadline)).await;
+    let token = route.tokens().current(moment(ask.deadline)).await;
     call.leave();
     token.is_ok_and(|token| token.generation != answer.token)
 }

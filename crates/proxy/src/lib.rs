@@ -7,9 +7,12 @@
 //! of the crates that do.
 
 mod answer;
+mod arrival;
 mod body;
 mod call;
+mod caller;
 mod claim;
+mod dialect;
 mod error;
 mod headers;
 mod judge;
@@ -19,6 +22,7 @@ mod learnt;
 mod leg;
 mod local;
 mod outbound;
+mod peer;
 mod prefer;
 mod progress;
 mod proxy;
@@ -40,6 +44,7 @@ pub use body::{Body, Broken};
 pub use key::kind_of;
 pub use learnt::Learnt;
 pub use leg::LONGEST_WORK;
+pub use peer::Peer;
 pub use proxy::Proxy;
 pub use retry::{Again, Budgets, End, Kind, RetryPolicy, Tried, Why, decide};
 pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};

@@ -13,6 +13,7 @@ use zuora::Operation;
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::caller::{Caller, Door};
 use crate::error::Error;
 use crate::headers;
 use crate::outbound::BODY_PATIENCE;
@@ -99,7 +100,8 @@ impl Proxy {
         let granted = table.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now());
         let mut response = match granted {
             Ok(token) => {
-                call.app = Some(Arc::clone(table.app(token.app())));
+                let app = Arc::clone(table.app(token.app()));
+                call.caller = Some(Caller { app, door: Door::Credential });
                 json_response(StatusCode::OK, token.to_json())
             }
             Err(error) => {
@@ -121,13 +123,14 @@ impl Proxy {
     }
 
     fn whoami<B>(&self, request: &Request<B>, call: &mut Call) -> Result<Response<Body>, Error> {
-        let app = self.identify(request, call)?;
+        let app = self.identify(request, call)?.app;
         let entities: Vec<_> =
             app.tenant.entities.iter().filter_map(|entity| entity.id.as_deref()).collect();
         let answer = json!({
             "app": &*app.name,
             "tenant": &*app.tenant.name,
             "entities": entities,
+            "base_url": call.arrival.base_url(),
             "queue_timeout_seconds": app.queue_timeout.as_secs_f64(),
         });
         Ok(json_response(StatusCode::OK, answer.to_string()))

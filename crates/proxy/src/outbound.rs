@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use admission::{Admission, AppId, Kept, PoolId};
 use bytes::{Bytes, BytesMut};
+use credentials::Proof;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Uri};
@@ -111,7 +112,7 @@ impl Outbound {
     /// The next attempt. A body that flows goes with the first one.
     pub(crate) fn attempt(
         &mut self,
-        authorization: HeaderValue,
+        proof: Option<&Proof>,
         progress: Arc<Progress>,
     ) -> Request<Upload> {
         let content = match &mut self.payload {
@@ -126,7 +127,9 @@ impl Outbound {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        request.headers_mut().insert(header::AUTHORIZATION, authorization);
+        if let Some(proof) = proof {
+            proof.put_on(request.headers_mut());
+        }
         if let Key::Ours(key) = &self.key {
             request.headers_mut().insert(headers::IDEMPOTENCY_KEY, key.clone());
         }

@@ -2,7 +2,6 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use zuora::{Target, TrackId};
 use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Phase};
+use crate::caller::{Caller, Door};
 use crate::claim::Claim;
 use crate::error::{Error, upload_error};
 use crate::headers;
@@ -32,6 +32,7 @@ use crate::lanes::CallLanes;
 use crate::leg::{Afterlife, Attempt, Failure, LONGEST_WORK, Leg};
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound, Payload};
+use crate::peer::Peer;
 use crate::prefer::take_wait;
 use crate::progress::Progress;
 use crate::received::Received;
@@ -78,14 +79,14 @@ impl Proxy {
         self.table.exchange(table);
     }
 
-    /// Answers every request, from whoever sits at `peer`: with Zuora's response, or with our own. Dropping the future
+    /// Answers every request, from `peer`: with Zuora's response, or with our own. Dropping the future
     /// means that the caller has left: a call that waits leaves the queue at once, one that was sent is seen through
     /// without its caller.
     pub fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: Option<IpAddr>,
-    ) -> impl Future<Output = Response<Body>> {
+        peer: &Peer,
+    ) -> impl Future<Output = Response<Body>> + use<> {
         let version = request.version();
         let call = Box::new(Call::begin(&request, peer, self.stranger.clone()));
         // Boxed, as each future on the way would carry the room for a request twice, for as long as the call waits.
@@ -130,10 +131,10 @@ impl Proxy {
         if let Some(local) = Local::find(&request, call.operation) {
             return Box::pin(self.answer_local(local, *request, call)).await;
         }
-        let app = self.identify(&request, call)?;
-        call.track_id = Some(track_id(&app, request.headers())?);
-        authorize(&app, &request)?;
-        let (mut route, mut ask) = self.classify(app, &mut request, call)?;
+        let caller = self.identify(&request, call)?;
+        call.track_id = Some(track_id(&caller.app, request.headers())?);
+        authorize(&caller, &request)?;
+        let (mut route, mut ask) = self.classify(caller, &mut request, call)?;
         // Boxed, so that a call does not carry the room for it while it waits.
         let mut outbound = Box::pin(prepare(&route, *request, call)).await?;
 
@@ -144,7 +145,7 @@ impl Proxy {
             let permit = self.admit(&mut route, &mut ask, call).await?;
             let (permit, token) = authenticate(&route, &ask, permit, call).await?;
             let ticket = permit.ticket();
-            let answer = self.send(&route, &mut outbound, (permit, lane), token, call).await;
+            let answer = self.send(&route, &mut outbound, (permit, lane), &token, call).await;
             match judge(&route, answer, ticket, &mut outbound, &ask, call, &self.closing).await? {
                 Next::Relay(answer) => {
                     if call.has_waited() {
@@ -164,22 +165,23 @@ impl Proxy {
         &self,
         request: &Request<B>,
         call: &mut Call,
-    ) -> Result<Arc<App>, Error> {
+    ) -> Result<Caller, Error> {
         let table = self.table.get();
         let app = table.identify(request.headers())?;
-        call.app = Some(Arc::clone(app));
-        Ok(Arc::clone(app))
+        let caller = Caller { app: Arc::clone(app), door: Door::Credential };
+        call.caller = Some(caller.clone());
+        Ok(caller)
     }
 
     /// Which operation is it, which pool does it count against, for whom is it, and how long may it wait? What tells
     /// the gateway this, and nobody else, is taken out of the request.
     fn classify(
         &self,
-        app: Arc<App>,
+        caller: Caller,
         request: &mut Request<Received>,
         call: &mut Call,
     ) -> Result<(Arc<Route>, Ask), Error> {
-        let route = Route::find(app, call.operation, request.headers(), &self.metrics)?;
+        let route = Route::find(caller.app, call.operation, request.headers(), &self.metrics)?;
         let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
 
@@ -282,7 +284,7 @@ impl Proxy {
         route: &Arc<Route>,
         outbound: &mut Outbound,
         (permit, lane): (Permit, Option<Box<Lane>>),
-        token: Token,
+        token: &Token,
         call: &mut Call,
     ) -> impl Future<Output = Result<Box<Answer>, Failure>> {
         call.attempts += 1;
@@ -293,7 +295,7 @@ impl Proxy {
         }
         let progress = Arc::new(Progress::begin());
         let attempt = Attempt {
-            request: outbound.attempt(token.authorization, Arc::clone(&progress)),
+            request: outbound.attempt(Some(&token.proof), Arc::clone(&progress)),
             claim: Claim::new(permit, lane, self.metrics.leg(), Arc::clone(route)),
             token: token.generation,
             route: Arc::clone(route),
@@ -321,7 +323,8 @@ impl Proxy {
 
     /// The answer to a call that failed here.
     fn refuse(&self, error: &Error, call: &mut Call) -> Response<Body> {
-        let mut response = error.to_response(call.track_id().as_str(), Instant::now());
+        let mut response =
+            error.to_response(call.dialect, call.track_id().as_str(), Instant::now());
         call.answer(&mut response, Some(error));
         response
     }
@@ -339,9 +342,9 @@ impl Proxy {
 }
 
 /// May this app do this? Decided before the body is read, on the path that will be sent.
-fn authorize(app: &App, request: &Request<Received>) -> Result<(), Error> {
+fn authorize(caller: &Caller, request: &Request<Received>) -> Result<(), Error> {
     let target = Target::read(request.uri().path()).map_err(BadRequest::from)?;
-    if app.policy.permits(request.method(), &target) {
+    if caller.app.policy.permits(request.method(), &target) {
         Ok(())
     } else {
         Err(Error::Forbidden("this app is not allowed to call this operation"))
@@ -391,7 +394,7 @@ async fn authenticate(
     call: &mut Call,
 ) -> Result<(Permit, Token), Error> {
     call.enter(Phase::Token);
-    let token = route.tenant.tokens.current(moment(ask.deadline)).await;
+    let token = route.tokens().current(moment(ask.deadline)).await;
     if call.leave() > A_MOMENT {
         call.waited("token");
     }

@@ -46,8 +46,6 @@ pub struct Tenant {
     pub upstream: Upstream,
     /// Who goes next.
     pub admission: Arc<Admission>,
-    /// The shared token.
-    pub tokens: Arc<Tokens>,
     /// Its entities; one without a name if it has only one.
     pub entities: Vec<Entity>,
     /// What happens to the track ids of apps.
@@ -74,6 +72,8 @@ pub struct Entity {
     pub id: Option<Arc<str>>,
     /// Its pools.
     pub pools: [PoolId; POOLS.len()],
+    /// The token that everybody shares.
+    pub tokens: Arc<Tokens>,
     /// What Zuora's answers have taught about them. It stays with the tenant's admission when the configuration is
     /// exchanged: forgotten, it would let the first calls pass a limit again.
     pub learnt: Arc<Learnt>,
@@ -148,6 +148,11 @@ impl Route {
         });
         let pool = moved.as_ref().map_or(pools.pools[index(operation)], |moved| moved.to.id);
         Self { app, tenant, operation, entity, pool, moved }
+    }
+
+    /// The tokens of its entity.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tenant.entities[self.entity].tokens
     }
 
     /// The place of its entity among the tenant's.

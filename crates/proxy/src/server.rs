@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::peer::Peer;
 use crate::proxy::Proxy;
 use crate::tls::Identity;
 
@@ -169,7 +170,8 @@ impl Shared {
         stop: CancellationToken,
     ) {
         let _counted = self.proxy.metrics.connection();
-        let peer = stream.peer_addr().ok().map(|address| address.ip());
+        let address = stream.peer_addr().ok().map(|address| address.ip());
+        let peer = Peer { address, is_tls: self.identity.is_some(), certificate: None };
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         match &self.identity {
@@ -184,7 +186,7 @@ impl Shared {
         &self,
         identity: &Identity,
         stream: TcpStream,
-        peer: Option<IpAddr>,
+        peer: Peer,
         stop: CancellationToken,
     ) {
         let tls = TlsAcceptor::from(identity.get());
@@ -196,7 +198,7 @@ impl Shared {
     }
 
     /// Serves one connection to its end.
-    async fn speak<S>(&self, stream: S, peer: Option<IpAddr>, stop: CancellationToken)
+    async fn speak<S>(&self, stream: S, peer: Peer, stop: CancellationToken)
     where
         S: Read + Write + Unpin + Send + 'static,
     {
@@ -207,7 +209,7 @@ impl Shared {
                 spoke.store(true, Ordering::Relaxed);
                 let proxy = Arc::clone(&proxy);
                 // Boxed, so that a connection carries the room for a call only while there is one.
-                Box::pin(proxy.handle(request, peer).map(Ok::<_, Infallible>))
+                Box::pin(proxy.handle(request, &peer).map(Ok::<_, Infallible>))
             }
         });
         let mut connection = pin!(self.http.serve_connection(stream, service));

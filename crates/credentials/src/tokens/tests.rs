@@ -110,7 +110,7 @@ async fn ten_thousand_waiters_cause_one_fetch() {
 
     for (token, at) in waiters.join_all().await {
         let token = token.unwrap();
-        assert_eq!(token.authorization, "Bearer token-1");
+        assert_eq!(token.proof, Proof::bearer("token-1").unwrap());
         assert_eq!(token.generation, 1);
         assert!(at - began <= 201 * MS, "waiters are woken at once");
     }
@@ -249,7 +249,7 @@ async fn a_rejected_token_is_replaced_and_calls_wait_for_the_new_one() {
     let before = Instant::now();
     let second = tokens.current(within(S)).await.unwrap();
 
-    assert_eq!(second.authorization, "Bearer token-2");
+    assert_eq!(second.proof, Proof::bearer("token-2").unwrap());
     assert_eq!(second.generation, first.generation + 1);
     assert_eq!(Instant::now() - before, 300 * MS);
     assert_eq!(endpoint.calls().len(), 2);
@@ -525,18 +525,15 @@ fn issuing(latency: Duration) -> Endpoint {
 async fn new_credentials_are_used_at_once_and_nobody_waits_for_it() {
     let (old, new) = (issuing(10 * MS), Endpoint::new(500 * MS, |_| grant(7, 3598)));
     let tokens = start(&old);
-    assert_eq!(tokens.current(within(S)).await.unwrap().authorization, "Bearer token-1");
+    assert_eq!(tokens.current(within(S)).await.unwrap().proof, Proof::bearer("token-1").unwrap());
 
     tokens.exchange(new.clone(), true);
     let meanwhile = tokens.current(within(Duration::ZERO)).await.unwrap();
     sleep(501 * MS).await;
     let then = tokens.current(within(Duration::ZERO)).await.unwrap();
 
-    assert_eq!(
-        (meanwhile.authorization, meanwhile.generation),
-        ("Bearer token-1".try_into().unwrap(), 1)
-    );
-    assert_eq!((then.authorization, then.generation), ("Bearer token-7".try_into().unwrap(), 2));
+    assert_eq!((meanwhile.proof, meanwhile.generation), (Proof::bearer("token-1").unwrap(), 1));
+    assert_eq!((then.proof, then.generation), (Proof::bearer("token-7").unwrap(), 2));
     sleep(600 * S).await;
     assert_eq!((old.calls().len(), new.calls().len()), (1, 1));
 }
@@ -580,7 +577,7 @@ async fn corrected_credentials_end_the_trouble_at_once() {
     tokens.exchange(issuing(10 * MS), true);
     let token = tokens.current(within(S)).await.unwrap();
 
-    assert_eq!(token.authorization, "Bearer token-1");
+    assert_eq!(token.proof, Proof::bearer("token-1").unwrap());
     assert!(tokens.trouble().is_none());
 }
 
@@ -593,6 +590,6 @@ async fn a_fetch_under_way_with_old_credentials_is_given_up() {
     let token = tokens.current(within(S)).await.unwrap();
     sleep(60 * S).await;
 
-    assert_eq!(token.authorization, "Bearer token-7");
-    assert_eq!(tokens.current(within(S)).await.unwrap().authorization, "Bearer token-7");
+    assert_eq!(token.proof, Proof::bearer("token-7").unwrap());
+    assert_eq!(tokens.current(within(S)).await.unwrap().proof, Proof::bearer("token-7").unwrap());
 }

@@ -55,8 +55,8 @@ fn lanes(works: &Works) -> Option<Arc<Lanes>> {
 
 async fn token(tenant: &Tenant) -> String {
     let deadline = Instant::now() + Duration::from_secs(10);
-    let token = tenant.tokens.current(deadline).await.unwrap();
-    token.authorization.to_str().unwrap().to_owned()
+    let token = tenant.entities[0].tokens.current(deadline).await.unwrap();
+    token.proof.soap_session().unwrap().to_owned()
 }
 
 fn ceiling(tenant: &Tenant) -> u32 {
@@ -78,7 +78,7 @@ async fn what_did_not_change_is_kept_and_what_did_is_as_written() {
 
     assert_eq!(named, Vec::<&str>::new());
     assert!(Arc::ptr_eq(&before.admission, &after.admission));
-    assert!(Arc::ptr_eq(&before.tokens, &after.tokens));
+    assert!(Arc::ptr_eq(&before.entities[0].tokens, &after.entities[0].tokens));
     assert!(Arc::ptr_eq(&before.entities[0].learnt, &after.entities[0].learnt));
     assert_eq!((ceiling(&after), after.connect_timeout), (30, Duration::from_secs(3)));
     // A call that is under way goes on with what it began with.
@@ -97,7 +97,7 @@ async fn a_tenant_that_is_elsewhere_gets_another_token_and_never_that_of_before(
     works.follow(&scene.config(&Scene::tenant("one", &scene.other, ""))).unwrap();
     let after = tenant(&works, "one");
 
-    assert!(!Arc::ptr_eq(&before.tokens, &after.tokens));
+    assert!(!Arc::ptr_eq(&before.entities[0].tokens, &after.entities[0].tokens));
     assert!(Arc::ptr_eq(&before.admission, &after.admission), "calls of before still count");
     assert_ne!(token(&after).await, first);
     assert_eq!(scene.other.counters().token_calls, 1);
@@ -112,7 +112,7 @@ async fn a_tenant_that_comes_back_finds_its_permits_as_they_are() {
     let works = scene.works(&both);
     let two = tenant(&works, "two");
     let pool = two.admission.pool(None, "Default").unwrap();
-    let tokens = Arc::downgrade(&two.tokens);
+    let tokens = Arc::downgrade(&two.entities[0].tokens);
 
     works.follow(&scene.config(&one)).unwrap();
     assert_eq!(works.admissions().len(), 1);

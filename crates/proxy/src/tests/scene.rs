@@ -27,7 +27,7 @@ use tokio::time::{Duration, Instant, sleep};
 use zuora::Policy;
 
 use crate::{
-    App, Budgets, Connector, Entity, POOLS, Proxy, RetryPolicy, Stream, Table, Tenant,
+    App, Budgets, Connector, Entity, POOLS, Peer, Proxy, RetryPolicy, Stream, Table, Tenant,
     TrackIdPolicy, Upstream, ValidTrackId,
 };
 
@@ -251,6 +251,7 @@ impl Scene {
         let admission = Admission::new(settings, Start::Full);
         let id = admission.app("app").unwrap();
         let pools = POOLS.map(|limit_type| admission.pool(None, limit_type.name()).unwrap());
+        let tokens = Tokens::start("t", issuer, &metrics);
         let tenant = Arc::new(Tenant {
             name: "t".into(),
             upstream: Upstream::new(
@@ -258,8 +259,7 @@ impl Scene {
                 through(Arc::clone(&script)),
             ),
             admission: Arc::clone(&admission),
-            tokens: Tokens::start("t", issuer, &metrics),
-            entities: vec![Entity { id: None, pools, learnt: Arc::default() }],
+            entities: vec![Entity { id: None, pools, tokens, learnt: Arc::default() }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
             retry: RetryPolicy {
                 attempts: NonZeroU32::new(5).unwrap(),
@@ -365,7 +365,7 @@ impl Scene {
         let proxy = Arc::clone(&self.proxy);
         let service = service_fn(move |request| {
             let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.handle(request, None).await) }
+            async move { Ok::<_, Infallible>(proxy.handle(request, &Peer::default()).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(theirs), service);

@@ -14,7 +14,7 @@ use gateway::Portless;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy::{Connector, Server, Stream};
+use proxy::{Connector, Peer, Server, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -121,7 +121,7 @@ impl Scene {
         let (ours, theirs) = duplex(PIPE_BYTES);
         let proxy = Arc::clone(self.gateway.proxy());
         let service = service_fn(move |request| {
-            let answer = Arc::clone(&proxy).handle(request, None);
+            let answer = Arc::clone(&proxy).handle(request, &Peer::default());
             async move { Ok::<_, Infallible>(answer.await) }
         });
         // As the gateway's own server does: who stops to write has left.

@@ -1,0 +1,9 @@
+//! In which language a caller understands a failure.
+
+/// The shape of a failure's answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Zuora's JSON.
+    #[default]
+    Json,
+}

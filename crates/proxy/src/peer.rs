@@ -1,0 +1,26 @@
+//! Who sits at the other end of a connection, as far as the connection itself tells.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The other end of a connection. The default knows nothing of it, and speaks plain HTTP.
+#[derive(Clone, Default)]
+pub struct Peer {
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Whether it speaks TLS with us.
+    pub is_tls: bool,
+    /// Its own certificate (DER), if it proved to have one that we trust.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("address", &self.address)
+            .field("is_tls", &self.is_tls)
+            .field("has_certificate", &self.certificate.is_some())
+            .finish()
+    }
+}
