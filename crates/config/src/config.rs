@@ -115,15 +115,58 @@ pub struct BaseUrl {
 
 /// How we prove to Zuora who we are.
 #[derive(Clone, Debug)]
-pub enum Credentials {
+#[non_exhaustive]
+pub struct Credentials {
+    /// What calls prove it with.
+    pub main: Credential,
+    /// The SOAP login whose sessions SOAP calls carry. `None`: they carry what all others do.
+    pub soap: Option<Credential>,
+}
+
+/// One credential, and the one before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Credential {
+    /// What Zuora takes it for.
+    pub kind: CredentialKind,
+    /// What is tried first.
+    pub current: Pair,
+    /// What is tried when Zuora refuses `current`: not the same as that.
+    pub previous: Option<Pair>,
+}
+
+/// A name and what proves it. Neither is empty.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Pair {
+    /// Client id, access key id or user name.
+    pub id: String,
+    /// Client secret, secret access key or password.
+    pub secret: Secret,
+}
+
+/// What Zuora takes a credential for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
     /// An OAuth client: `POST /oauth/token` with `client_credentials`.
-    #[non_exhaustive]
-    OAuth {
-        /// The id of the OAuth client. Not empty.
-        client_id: String,
-        /// Its secret. Not empty.
-        client_secret: Secret,
-    },
+    OAuth,
+    /// The fields `apiAccessKeyId` and `apiSecretAccessKey` of every request.
+    ApiKey,
+    /// A session of `POST /v1/connections`.
+    Connection(Renew),
+    /// A session of the SOAP call `login`.
+    SoapLogin(Renew),
+}
+
+/// When a session is followed by another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renew {
+    /// Every ten minutes, and when Zuora refuses it.
+    Timer,
+    /// When Zuora refuses it.
+    OnError,
+    /// No attempt goes with a session from before it.
+    EveryCall,
 }
 
 /// The tenant's concurrency limits.
@@ -400,6 +443,15 @@ impl fmt::Debug for BaseUrl {
         write!(f, "{self}")
     }
 }
+
+impl PartialEq for Pair {
+    /// Both are the operator's own: nobody learns anything from how long it takes.
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.secret.expose() == other.secret.expose()
+    }
+}
+
+impl Eq for Pair {}
 
 impl fmt::Debug for AppSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

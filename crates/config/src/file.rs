@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 use zuora::Pattern;
 
-use crate::reading::{At, Field, Named, Optional, Reading, Required, Section, section};
+use crate::reading::{At, Field, Named, Optional, Placed, Reading, Required, Section, section};
 use crate::scalar::{
     AppName, Bytes, ClientId, Count, Digest, Directory, FieldName, LimitType, ReadableFile, Share,
     SigningKey, TenantName, Text, Uuid, Whole,
@@ -17,7 +17,7 @@ use crate::scalar::{
 use crate::yaml::{Kind, Node};
 use crate::{
     BaseUrl, ContendedWrites, InvalidTrackId, Lanes, LogFormat, LogLevel, OnRefusal, Priority,
-    Secret, ValidTrackId,
+    Renew, Secret, ValidTrackId,
 };
 
 /// The most calls that a rate may name, in whatever time.
@@ -92,7 +92,7 @@ section! {
         /// PEM file with the roots to trust for it. When left out, those of the system.
         ca_certificate: Optional<At<ReadableFile>>,
         /// Who the gateway is to Zuora.
-        credentials: Required<Credentials>,
+        credentials: Required<Placed<Credentials>>,
         /// The ids of its entities if Multi-entity is on; the first is the default. When left
         /// out, the tenant has one entity.
         entities: Optional<At<Vec<At<Uuid>>>>,
@@ -116,10 +116,19 @@ section! {
 }
 
 section! {
-    /// Who the gateway is to Zuora.
+    /// Who the gateway is to Zuora: one of `oauth`, `api_key`, `connection` and `soap_login`. A
+    /// `soap_login` may also stand beside another one, and then serves SOAP calls only.
     Credentials {
         /// An OAuth client of a Zuora user with API permission.
-        oauth: Required<OAuth>,
+        oauth: Optional<OAuth>,
+        /// An API user's name and password, sent with every request. SOAP calls need a
+        /// `soap_login` beside it.
+        api_key: Optional<ApiKey>,
+        /// An API user's name and password, sent to `POST /v1/connections` for a session.
+        connection: Optional<Connection>,
+        /// An API user's name and password, sent to the SOAP call `login` for a session. Needs
+        /// the tenant's `soap_url`.
+        soap_login: Optional<SoapLogin>,
     }
 }
 
@@ -130,6 +139,85 @@ section! {
         client_id: Required<At<Text>>,
         /// The secret that Zuora showed once.
         client_secret: Required<At<Secret>>,
+        /// The client before this one. It is tried when Zuora refuses this one, so that secrets
+        /// can be exchanged in any order.
+        previous: Optional<OAuthClient>,
+    }
+}
+
+section! {
+    /// An OAuth client that is being replaced.
+    OAuthClient {
+        /// The id that Zuora gave to the client.
+        client_id: Required<At<Text>>,
+        /// The secret that Zuora showed once.
+        client_secret: Required<At<Secret>>,
+    }
+}
+
+section! {
+    /// An API user, by the names that Zuora's request fields have for name and password.
+    ApiKey {
+        /// What goes into `apiAccessKeyId`.
+        id: Required<At<Text>>,
+        /// What goes into `apiSecretAccessKey`.
+        secret: Required<At<Secret>>,
+        /// The key before this one. It is tried when Zuora refuses this one.
+        previous: Optional<Key>,
+    }
+}
+
+section! {
+    /// An API user's key that is being replaced.
+    Key {
+        /// What goes into `apiAccessKeyId`.
+        id: Required<At<Text>>,
+        /// What goes into `apiSecretAccessKey`.
+        secret: Required<At<Secret>>,
+    }
+}
+
+section! {
+    /// An API user and the sessions of `POST /v1/connections`.
+    Connection {
+        /// What goes into `apiAccessKeyId`.
+        id: Required<At<Text>>,
+        /// What goes into `apiSecretAccessKey`.
+        secret: Required<At<Secret>>,
+        /// When a session is followed by another one: with `timer`, every ten minutes, as
+        /// Zuora's shortest sessions last fifteen; with `on_error`, when Zuora refuses it; with
+        /// `every_call`, before every attempt, of which those share one that asked for it within
+        /// the same second.
+        renew: At<Renew> = "timer",
+        /// The key before this one. It is tried when Zuora refuses this one.
+        previous: Optional<Key>,
+    }
+}
+
+section! {
+    /// An API user and the sessions of the SOAP call `login`.
+    SoapLogin {
+        /// The user's name.
+        username: Required<At<Text>>,
+        /// The user's password.
+        password: Required<At<Secret>>,
+        /// When a session is followed by another one: with `timer`, every ten minutes, as
+        /// Zuora's shortest sessions last fifteen; with `on_error`, when Zuora refuses it; with
+        /// `every_call`, before every attempt, of which those share one that asked for it within
+        /// the same second.
+        renew: At<Renew> = "timer",
+        /// The user before this one. It is tried when Zuora refuses this one.
+        previous: Optional<User>,
+    }
+}
+
+section! {
+    /// An API user that is being replaced.
+    User {
+        /// The user's name.
+        username: Required<At<Text>>,
+        /// The user's password.
+        password: Required<At<Secret>>,
     }
 }
 

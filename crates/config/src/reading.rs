@@ -113,6 +113,13 @@ pub(crate) struct Entry<T> {
     pub(crate) value: Option<T>,
 }
 
+/// A field that does not keep its place itself, and where it was written.
+#[derive(Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) at: At<()>,
+    pub(crate) value: T,
+}
+
 impl Reading<'_> {
     /// Notes that something is wrong at `place`, below the keys `path`.
     pub(crate) fn tell(&mut self, place: Place, path: &str, message: impl AsRef<str>) {
@@ -272,6 +279,17 @@ impl<N: Scalar, T: Field> Field for Named<N, T> {
             "propertyNames": N::schema(),
             "additionalProperties": T::schema(),
         })
+    }
+}
+
+impl<T: Field> Field for Placed<T> {
+    fn read(node: &Node, reading: &mut Reading<'_>) -> Option<Self> {
+        let at = At { place: node.named_at, path: node.path.clone(), value: () };
+        Some(Self { at, value: T::read(node, reading)? })
+    }
+
+    fn schema() -> Json {
+        T::schema()
     }
 }
 

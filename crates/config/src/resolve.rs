@@ -4,6 +4,7 @@
 //! A part that is `None` was told already. Every part is looked at before the
 //! first `?`, so that nothing stays untold.
 
+mod credentials;
 mod sharing;
 
 use std::collections::{HashMap, HashSet};
@@ -16,9 +17,10 @@ use aws_lc_rs::digest;
 use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
 use crate::scalar::{Count, Text, Uuid};
 use crate::{
-    Admin, App, AppSecret, Config, Credentials, Listen, Log, Queue, Retry, Tenant, Timeouts, Tls,
-    TrackIdPolicy, file,
+    Admin, App, AppSecret, Config, Listen, Log, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy,
+    file,
 };
+use credentials::credentials;
 use sharing::{
     app_rate, concurrency, rate, tell_reserve_that_cannot_be, tell_reserves_beyond_the_limit,
 };
@@ -100,19 +102,16 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
     let entities = entities(file.entities, reading);
     let concurrency = concurrency(file.concurrency, reading);
     let rate = rate(&file.rate, reading);
+    let credentials = file.credentials.0.and_then(|written| credentials(written, reading));
     if file.retry.replay_buffer.value.0 > file.queue.max_bytes.value.0 {
         let message = "`retry.replay_buffer` must be at most `queue.max_bytes`";
         reading.tell_at(&later(&file.retry.replay_buffer, &file.queue.max_bytes), message);
     }
-    let oauth = file.credentials.0?.oauth.0?;
     Some(Tenant {
         name: name.value.as_str().into(),
         base_url: file.base_url.0?.value,
         ca_certificate: file.ca_certificate.value.map(|at| at.value.0),
-        credentials: Credentials::OAuth {
-            client_id: oauth.client_id.0?.value.0,
-            client_secret: oauth.client_secret.0?.value,
-        },
+        credentials: credentials?,
         entities,
         concurrency,
         rate,

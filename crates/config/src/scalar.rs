@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 
 use crate::environment::open_file;
 use crate::{
-    ContendedWrites, InvalidTrackId, Lanes, LogFormat, LogLevel, OnRefusal, Priority, Secret,
-    ValidTrackId,
+    ContendedWrites, InvalidTrackId, Lanes, LogFormat, LogLevel, OnRefusal, Priority, Renew,
+    Secret, ValidTrackId,
 };
 
 pub(crate) use amounts::{Bytes, Count, Share, Whole};
@@ -112,6 +112,11 @@ impl Choice for Lanes {
     // To other readers `off` is a truth value. Here it is the word, with quotes or without.
     const WORDS: &'static [(&'static str, Self)] =
         &[("off", Self::Off), ("account", Self::Account)];
+}
+
+impl Choice for Renew {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("timer", Self::Timer), ("on_error", Self::OnError), ("every_call", Self::EveryCall)];
 }
 
 impl Choice for Priority {

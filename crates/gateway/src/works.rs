@@ -219,12 +219,12 @@ impl Works {
         before: Option<&Wired>,
     ) -> Wired {
         let written = &config.tenants[index];
-        let Credentials::OAuth { client_id, client_secret, .. } = &written.credentials;
-        let oauth = || OAuth::new(upstream.clone(), client_id, client_secret.expose());
+        let client = &written.credentials.main.current;
+        let oauth = || OAuth::new(upstream.clone(), &client.id, client.secret.expose());
         let tokens = match before {
             // A token is told to nobody but who gave it.
             Some(before) if before.way.base_url == way.base_url => {
-                let renew = !are_same(&before.credentials, &written.credentials);
+                let renew = before.credentials.main != written.credentials.main;
                 if renew || before.way != way {
                     before.tenant.entities[0].tokens.exchange(oauth(), renew);
                 }
@@ -325,12 +325,6 @@ fn reach(
     let base_url: Uri = tenant.base_url.to_string().parse().expect("the configuration checked it");
     let upstream = Upstream::new(&base_url, connector);
     Ok((way, upstream))
-}
-
-fn are_same(one: &Credentials, other: &Credentials) -> bool {
-    let Credentials::OAuth { client_id, client_secret, .. } = one;
-    let Credentials::OAuth { client_id: other_id, client_secret: other_secret, .. } = other;
-    client_id == other_id && client_secret.expose() == other_secret.expose()
 }
 
 fn view(Wired { tenant, .. }: &Wired, config: &Config, index: usize) -> admin::Tenant {

@@ -75,7 +75,7 @@ fn half_a_secret_is_not_told_as_a_key() {
     check(
         &with("hidden-zuora", "hidden, hidden"),
         &[
-            "4:65: tenants.production.credentials.oauth: unknown key, known here: `client_id`, `client_secret`",
+            "4:65: tenants.production.credentials.oauth: unknown key, known here: `client_id`, `client_secret`, `previous`",
         ],
     );
 }

@@ -88,7 +88,7 @@ fn variables_are_filled_in_anywhere() {
     assert_eq!(app.allow[0].to_string(), "* /hidden-value/**");
     assert!(matches!(&app.secret, AppSecret::Plain(secret) if secret.expose() == "hidden-value"));
     assert_eq!(config.listen.max_connections.get(), 77);
-    let Credentials::OAuth { client_id, .. } = &config.tenants[0].credentials;
+    let client_id = &config.tenants[0].credentials.main.current.id;
     assert_eq!(client_id, "a-hidden-value-77${N}$N$");
 }
 
@@ -144,7 +144,7 @@ fn a_file_is_loaded_with_the_environment_of_the_process() {
 
     let config = crate::load(&file).unwrap();
 
-    let Credentials::OAuth { client_id, .. } = &config.tenants[0].credentials;
+    let client_id = &config.tenants[0].credentials.main.current.id;
     assert!(client_id.contains("/bin"), "{client_id}");
 }
 
