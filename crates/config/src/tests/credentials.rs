@@ -100,7 +100,7 @@ fn the_one_before_is_another_one() {
     refused(
         "{api_key: {id: a, secret: hidden, previous: {id: a, secret: hidden}}}",
         &[
-            "4:68: tenants.production.credentials.api_key.previous.id: `previous` is the same credential as the one above it",
+            "4:67: tenants.production.credentials.api_key.previous.id: `previous` is the same credential as the one above it",
         ],
     );
     credentials("{api_key: {id: a, secret: b, previous: {id: a, secret: c}}}");

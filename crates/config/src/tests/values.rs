@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use super::{SHORTEST, good, with, with_app, with_more, with_tenant};
-use crate::{AppSecret, Credentials, LogFormat};
+use crate::{AppSecret, LogFormat};
 
 #[test]
 fn what_is_left_out_has_the_documented_default() {
