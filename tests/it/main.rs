@@ -10,6 +10,7 @@
 mod caller;
 mod clients;
 mod deploy;
+mod policy;
 mod program;
 mod promises;
 mod road;

@@ -2,7 +2,7 @@
 //! plain sockets. The judge is what the tenant received, what the caller got, and that the next caller is served.
 
 mod answers;
-mod attack;
+pub(crate) mod attack;
 mod bodies;
 mod frames;
 mod framing;
@@ -12,4 +12,4 @@ mod policy;
 mod secrets;
 mod semantics;
 mod tls;
-mod upstream;
+pub(crate) mod upstream;

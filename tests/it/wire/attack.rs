@@ -13,33 +13,33 @@ use super::upstream::{Message, RawUpstream, SHARED_TOKEN};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A request that hides behind another, with a credential, so that it would be served.
-pub(super) const HIDDEN: &str =
+pub(crate) const HIDDEN: &str =
     "GET /v1/hidden HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer the-secret-of-the-app\r\n\r\n";
 
 /// A gateway in front of a [`RawUpstream`].
-pub(super) struct Scene {
-    pub(super) house: House,
-    pub(super) upstream: RawUpstream,
+pub(crate) struct Scene {
+    pub(crate) house: House,
+    pub(crate) upstream: RawUpstream,
 }
 
 /// An answer, and the connection that it came on.
-pub(super) struct Exchange {
-    pub(super) answer: Answer,
+pub(crate) struct Exchange {
+    pub(crate) answer: Answer,
     raw: Raw,
 }
 
 impl Scene {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(&Yaml::default()).await
     }
 
     /// What is sent is sent once: for what a single answer means.
-    pub(super) async fn of_one_attempt() -> Self {
+    pub(crate) async fn of_one_attempt() -> Self {
         Self::of_tenant("retry: {attempts: 1}").await
     }
 
     /// Zuora cannot tell one write from another like it.
-    pub(super) async fn without_keys() -> Self {
+    pub(crate) async fn without_keys() -> Self {
         Self::of_tenant("retry: {mint_idempotency_keys: false}").await
     }
 
@@ -47,26 +47,26 @@ impl Scene {
         Self::with(&Yaml { tenant: vec![key.to_owned()], ..Yaml::default() }).await
     }
 
-    pub(super) async fn with(yaml: &Yaml) -> Self {
+    pub(crate) async fn with(yaml: &Yaml) -> Self {
         let upstream = RawUpstream::start().await;
         let unused = Tenant::start(Options::default()).await.unwrap();
         let house = House::before(unused, &upstream.url(), yaml).await;
         Self { house, upstream }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.house.address()
     }
 
     /// Writes `bytes` on a fresh connection, and reads an answer.
-    pub(super) async fn exchange(&self, name: &str, bytes: impl AsRef<[u8]>) -> Exchange {
+    pub(crate) async fn exchange(&self, name: &str, bytes: impl AsRef<[u8]>) -> Exchange {
         let mut raw = Raw::connect(self.address()).await;
         raw.write(bytes).await;
         Exchange::read(name, raw).await
     }
 
     /// Asks for an account, and returns the answer with what the tenant received, which must be one request.
-    pub(super) async fn ask(&self, name: &str, bytes: impl AsRef<[u8]>) -> (Answer, Message) {
+    pub(crate) async fn ask(&self, name: &str, bytes: impl AsRef<[u8]>) -> (Answer, Message) {
         self.upstream.forget();
         let Exchange { answer, .. } = self.exchange(name, bytes).await;
         let mut requests = self.upstream.requests();
@@ -75,7 +75,7 @@ impl Scene {
     }
 
     /// The next caller is served, whatever the one before did.
-    pub(super) async fn serves(&self, name: &str) {
+    pub(crate) async fn serves(&self, name: &str) {
         self.upstream.forget();
         let Exchange { answer, .. } = self.exchange(name, get("/v1/next", "")).await;
         assert_eq!(answer.status, 200, "the caller after `{name}`: {answer:?}");
@@ -85,7 +85,7 @@ impl Scene {
 
     /// `bytes` are refused with one of `statuses` (0: the connection ends without an answer), the connection ends, and
     /// the tenant hears nothing.
-    pub(super) async fn refuses(&self, name: &str, bytes: impl AsRef<[u8]>, statuses: &[u16]) {
+    pub(crate) async fn refuses(&self, name: &str, bytes: impl AsRef<[u8]>, statuses: &[u16]) {
         self.upstream.forget();
         let exchange = self.exchange(name, bytes).await;
         let status = exchange.answer.status;
@@ -96,7 +96,7 @@ impl Scene {
     }
 
     /// `bytes` are refused with `status`; the connection may go on, as it can be read in one way only.
-    pub(super) async fn turns_away(&self, name: &str, bytes: impl AsRef<[u8]>, statuses: &[u16]) {
+    pub(crate) async fn turns_away(&self, name: &str, bytes: impl AsRef<[u8]>, statuses: &[u16]) {
         self.upstream.forget();
         let exchange = self.exchange(name, bytes).await;
         assert!(statuses.contains(&exchange.answer.status), "{name}: {:?}", exchange.answer);
@@ -105,14 +105,14 @@ impl Scene {
     }
 
     /// Calls that wait, and permits that are out.
-    pub(super) fn queued_and_in_use(&self) -> (usize, u32) {
+    pub(crate) fn queued_and_in_use(&self) -> (usize, u32) {
         let snapshot = self.house.gateway.admissions()[0].1.snapshot();
         (snapshot.queued, snapshot.in_use)
     }
 }
 
 impl Exchange {
-    pub(super) async fn read(name: &str, mut raw: Raw) -> Self {
+    pub(crate) async fn read(name: &str, mut raw: Raw) -> Self {
         let answer = timeout(PATIENCE, raw.answer()).await;
         let answer = answer.unwrap_or_else(|_| panic!("{name}: no answer in {PATIENCE:?}"));
         tells_no_secret(name, &answer);
@@ -120,7 +120,7 @@ impl Exchange {
     }
 
     /// The connection ends, and nothing more is answered on it.
-    pub(super) async fn ends_with_it(mut self, name: &str) {
+    pub(crate) async fn ends_with_it(mut self, name: &str) {
         let rest = timeout(PATIENCE, self.raw.rest()).await;
         let rest = rest.unwrap_or_else(|_| panic!("{name}: the connection stays open"));
         let rest = String::from_utf8_lossy(&rest);
@@ -128,13 +128,13 @@ impl Exchange {
     }
 
     /// The next answer on the same connection.
-    pub(super) async fn next(self, name: &str) -> Self {
+    pub(crate) async fn next(self, name: &str) -> Self {
         Self::read(name, self.raw).await
     }
 }
 
 /// Neither a credential of an app nor one of the tenant is in the answer.
-pub(super) fn tells_no_secret(name: &str, answer: &Answer) {
+pub(crate) fn tells_no_secret(name: &str, answer: &Answer) {
     let told = format!("{:?} {}", answer.fields, answer.text());
     for secret in [SECRET, SHARED_TOKEN, "the-secret-of-the-gateway"] {
         assert!(!told.contains(secret), "{name}: {answer:?}");
@@ -142,23 +142,23 @@ pub(super) fn tells_no_secret(name: &str, answer: &Answer) {
 }
 
 /// A request of the app for `target`, with further `fields`, each ended by CR LF.
-pub(super) fn get(target: &str, fields: &str) -> String {
+pub(crate) fn get(target: &str, fields: &str) -> String {
     request("GET", target, fields, "")
 }
 
 /// A write of the app, with everything of its body's framing in `fields`.
-pub(super) fn post(fields: &str, body: &str) -> String {
+pub(crate) fn post(fields: &str, body: &str) -> String {
     request("POST", "/v1/accounts", &format!("Content-Type: application/json\r\n{fields}"), body)
 }
 
-pub(super) fn request(method: &str, target: &str, fields: &str, body: &str) -> String {
+pub(crate) fn request(method: &str, target: &str, fields: &str, body: &str) -> String {
     format!(
         "{method} {target} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {SECRET}\r\n{fields}\r\n{body}"
     )
 }
 
 /// Waits until `is_so`, which it must be soon.
-pub(super) async fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
     let waiting = async {
         while !is_so() {
             sleep(Duration::from_millis(2)).await;

@@ -13,14 +13,14 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 /// The token that every `POST /oauth/token` is answered with.
-pub(super) const SHARED_TOKEN: &str = "5hared00token00of00the00tenant00";
+pub(crate) const SHARED_TOKEN: &str = "5hared00token00of00the00tenant00";
 
 /// What a request is answered with that nobody has scripted.
 const USUAL: &[u8] =
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{\"success\":true}";
 
 /// The tenant. It ends when it is dropped.
-pub(super) struct RawUpstream {
+pub(crate) struct RawUpstream {
     address: SocketAddr,
     book: Arc<Book>,
     accepting: AbortHandle,
@@ -35,20 +35,20 @@ struct Book {
 
 /// What came in on one connection, token requests aside.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Received {
-    pub(super) requests: Vec<Message>,
+pub(crate) struct Received {
+    pub(crate) requests: Vec<Message>,
     /// The beginning of a request whose end has not come.
-    pub(super) unfinished: Vec<u8>,
-    pub(super) ended: bool,
+    pub(crate) unfinished: Vec<u8>,
+    pub(crate) ended: bool,
 }
 
 /// A whole request, as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message(pub(super) Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 /// How one request is answered.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Play {
+pub(crate) struct Play {
     /// Whether it is answered before its body has come.
     early: bool,
     steps: Vec<Step>,
@@ -65,55 +65,55 @@ enum Step {
 
 impl Play {
     /// Sends `bytes`, and keeps the connection.
-    pub(super) fn send(bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn send(bytes: impl AsRef<[u8]>) -> Self {
         Self::default().then(bytes)
     }
 
     /// Closes the connection without a byte.
-    pub(super) fn close() -> Self {
+    pub(crate) fn close() -> Self {
         Self::default().and_close()
     }
 
     /// Resets the connection without a byte.
-    pub(super) fn reset() -> Self {
+    pub(crate) fn reset() -> Self {
         Self { early: false, steps: vec![Step::Reset] }
     }
 
     /// Answers as soon as the head of the request is there.
-    pub(super) fn early(mut self) -> Self {
+    pub(crate) fn early(mut self) -> Self {
         self.early = true;
         self
     }
 
-    pub(super) fn then(mut self, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn then(mut self, bytes: impl AsRef<[u8]>) -> Self {
         self.steps.push(Step::Send(bytes.as_ref().to_vec()));
         self
     }
 
-    pub(super) fn pause(mut self, pause: Duration) -> Self {
+    pub(crate) fn pause(mut self, pause: Duration) -> Self {
         self.steps.push(Step::Pause(pause));
         self
     }
 
     /// Waits for a word of the test.
-    pub(super) fn until(mut self, word: &Arc<Notify>) -> Self {
+    pub(crate) fn until(mut self, word: &Arc<Notify>) -> Self {
         self.steps.push(Step::Until(Arc::clone(word)));
         self
     }
 
-    pub(super) fn and_close(mut self) -> Self {
+    pub(crate) fn and_close(mut self) -> Self {
         self.steps.push(Step::Close);
         self
     }
 
-    pub(super) fn and_reset(mut self) -> Self {
+    pub(crate) fn and_reset(mut self) -> Self {
         self.steps.push(Step::Reset);
         self
     }
 }
 
 impl RawUpstream {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let book = Arc::<Book>::default();
@@ -121,37 +121,37 @@ impl RawUpstream {
         Self { address, book, accepting }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Answers the next request that nothing is scripted for with `play`.
-    pub(super) fn play(&self, play: Play) {
+    pub(crate) fn play(&self, play: Play) {
         self.book.script().push_back(play);
     }
 
     /// What came in, one entry for each connection that brought anything but token requests.
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         let heard = |it: &&Received| !it.requests.is_empty() || !it.unfinished.is_empty();
         self.book.received().iter().filter(heard).cloned().collect()
     }
 
     /// The whole requests.
-    pub(super) fn requests(&self) -> Vec<Message> {
+    pub(crate) fn requests(&self) -> Vec<Message> {
         self.received().into_iter().flat_map(|connection| connection.requests).collect()
     }
 
     /// The request lines of the whole requests.
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.requests().iter().map(Message::line).collect()
     }
 
     /// Forgets what came in and what is still scripted.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.book.script().clear();
         for connection in self.book.received().iter_mut() {
             connection.requests.clear();
@@ -160,7 +160,7 @@ impl RawUpstream {
     }
 
     /// Stops listening, so that connecting is refused.
-    pub(super) fn refuse_connections(&self) {
+    pub(crate) fn refuse_connections(&self) {
         self.accepting.abort();
     }
 }
@@ -187,17 +187,17 @@ impl Book {
 }
 
 impl Message {
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0).into_owned()
     }
 
     /// Method, target and version.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.text().lines().next().unwrap_or_default().to_owned()
     }
 
     /// All values of a field, in order.
-    pub(super) fn fields(&self, name: &str) -> Vec<String> {
+    pub(crate) fn fields(&self, name: &str) -> Vec<String> {
         let text = self.text();
         let head = text.split("\r\n\r\n").next().unwrap_or_default();
         let fields = head.split("\r\n").skip(1).filter_map(|line| line.split_once(':'));
@@ -208,7 +208,7 @@ impl Message {
     }
 
     /// The body with its framing.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         let end = find(&self.0, b"\r\n\r\n").map_or(self.0.len(), |at| at + 4);
         &self.0[end..]
     }
@@ -329,6 +329,6 @@ fn chunks(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
