@@ -39,7 +39,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use category::Category;
 use complaint::Complaint;
-use look::{Coding, Look, declared_length};
+pub(crate) use look::Coding;
+use look::{Look, declared_length};
 
 use crate::media::Media;
 

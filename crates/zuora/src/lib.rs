@@ -6,6 +6,7 @@
 //! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
 //! | [`answer`] | What became of the call: done, refused, rolled back, unknown, failed? |
 //! | [`concurrency`] | How large is a limit, in Zuora's own words? |
+//! | [`links`] | Where in this answer stands an address of Zuora's by which the caller would go past the gateway? |
 //! | [`subject`] | Which accounts, subscriptions and orders is this write about? |
 //! | [`target`] | How could this path be read, and does the operator's policy permit every reading? |
 //!
@@ -17,6 +18,7 @@
 
 pub mod answer;
 pub mod concurrency;
+pub mod links;
 mod media;
 pub mod operation;
 pub mod subject;

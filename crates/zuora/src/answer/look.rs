@@ -40,14 +40,14 @@ impl<'a> Look<'a> {
 
 /// How a body is packed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     Identity,
     Gzip,
     Unreadable,
 }
 
 impl Coding {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut codings = headers.get_all(CONTENT_ENCODING).into_iter().map(HeaderValue::as_bytes);
         let is =
             |coding: &[u8], name: &str| coding.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
