@@ -9,6 +9,7 @@
 //! | [`links`] | Where in this answer stands an address of Zuora's by which the caller would go past the gateway? |
 //! | [`subject`] | Which accounts, subscriptions and orders is this write about? |
 //! | [`target`] | How could this path be read, and does the operator's policy permit every reading? |
+//! | [`soap`] | What does this envelope ask for, whose session does it carry, and where does another one go? |
 //!
 //! Nothing here does I/O, sleeps, or knows a runtime or an HTTP server. The calendar enters as an
 //! argument ([`judge`]'s `today`), so everything can be tested with tables.
@@ -21,6 +22,7 @@ pub mod concurrency;
 pub mod links;
 mod media;
 pub mod operation;
+pub mod soap;
 pub mod subject;
 pub mod target;
 pub mod track_id;
