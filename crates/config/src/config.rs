@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
-use zuora::Pattern;
+use zuora::Rule;
 
 use crate::Secret;
 
@@ -37,6 +37,8 @@ pub struct Config {
     /// The app that callers without a credential are taken for: an index into
     /// `apps`. Only ever set if `listen` is a loopback address.
     pub anonymous: Option<usize>,
+    /// The app that calls with a single-use signature are taken for: an index into `apps`.
+    pub single_use: Option<usize>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -47,6 +49,8 @@ pub struct Config {
 pub struct Listen {
     /// Address and port; port 0 lets the system choose one.
     pub address: SocketAddr,
+    /// How apps reach the gateway. `None`: by the host that each request names.
+    pub public_url: Option<BaseUrl>,
     /// The certificate to serve, or `None` for plain HTTP.
     pub tls: Option<Tls>,
     /// How many connections may be open at once.
@@ -80,8 +84,16 @@ pub struct Admin {
 pub struct Tenant {
     /// The name in the file, and the label in metrics.
     pub name: Arc<str>,
-    /// Where its API is.
+    /// Where its REST API is.
     pub base_url: BaseUrl,
+    /// Where its SOAP API is, if that is known.
+    pub soap_url: Option<BaseUrl>,
+    /// The host names by which apps mean it, in lower case and without ports. No two tenants
+    /// share one.
+    pub hosts: Vec<Arc<str>>,
+    /// What stands before the path where apps mean it: `/sandbox`, without a slash at the end. None
+    /// of a tenant begins with that of another, or like a path of Zuora's.
+    pub path_prefix: Option<Arc<str>>,
     /// The roots to trust for it: a PEM file that could be opened when the
     /// configuration was read. `None`: those of the system.
     pub ca_certificate: Option<PathBuf>,
@@ -89,7 +101,7 @@ pub struct Tenant {
     pub credentials: Credentials,
     /// The entities of a Multi-entity tenant, the first being the default.
     /// Empty: the tenant has one entity, and one set of pools.
-    pub entities: Vec<Arc<str>>,
+    pub entities: Vec<Entity>,
     /// How many requests it allows at the same time.
     pub concurrency: Concurrency,
     /// How many calls it allows in a window of time.
@@ -104,6 +116,16 @@ pub struct Tenant {
     pub timeouts: Timeouts,
     /// What happens to the track ids of apps.
     pub track_id: TrackIdPolicy,
+}
+
+/// An entity of a Multi-entity tenant.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Entity {
+    /// Its id, a UUID as written. Unique within the tenant.
+    pub id: Arc<str>,
+    /// Its name at Zuora, if apps may say that. Unique within the tenant.
+    pub name: Option<Arc<str>>,
 }
 
 /// Scheme and authority of a tenant: `https://rest.zuora.com`.
@@ -313,8 +335,9 @@ pub struct App {
     /// The name in the file, the label in metrics and the head of minted track
     /// ids: 1 to 24 lower-case letters, digits and underscores.
     pub name: Arc<str>,
-    /// The tenant it calls: an index into [`Config::tenants`].
-    pub tenant: usize,
+    /// The tenants it calls: indexes into [`Config::tenants`], at least one. The first is meant
+    /// where a call does not say which.
+    pub tenants: Vec<usize>,
     /// The client id it presents: a UUID in its 36-character form, as written.
     pub client_id: String,
     /// What its secret is compared with.
@@ -337,9 +360,15 @@ pub struct App {
     pub queue_timeout: Option<Duration>,
     /// What it may call, unless `deny` says otherwise. Empty if the file does
     /// not restrict it: everything.
-    pub allow: Vec<Pattern>,
+    pub allow: Vec<Rule>,
     /// What it may not call.
-    pub deny: Vec<Pattern>,
+    pub deny: Vec<Rule>,
+    /// Whether it may make only such calls as change nothing.
+    pub read_only: bool,
+    /// The ids of the entities that it may name, as its tenants write them, the first of each
+    /// tenant being its default there. Empty: all of them. If not, each of its tenants that has
+    /// entities has one of these.
+    pub entities: Vec<Arc<str>>,
 }
 
 /// Who goes first when several apps wait.
@@ -411,10 +440,18 @@ pub enum LogLevel {
 }
 
 impl Config {
-    /// The tenant that `app` calls. `app` must be one of this configuration.
+    /// The tenants that `app` calls, at least one, its default first. `app` must be one of this
+    /// configuration.
+    pub fn tenants_of<'c>(&'c self, app: &'c App) -> impl Iterator<Item = &'c Tenant> {
+        app.tenants.iter().map(|&tenant| &self.tenants[tenant])
+    }
+}
+
+impl App {
+    /// Whether it calls the tenant at this index of [`Config::tenants`].
     #[must_use]
-    pub fn tenant_of(&self, app: &App) -> &Tenant {
-        &self.tenants[app.tenant]
+    pub fn calls(&self, tenant: usize) -> bool {
+        self.tenants.contains(&tenant)
     }
 }
 

@@ -7,12 +7,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use zuora::Pattern;
+use zuora::Rule;
 
-use crate::reading::{At, Field, Named, Optional, Placed, Reading, Required, Section, section};
+use crate::reading::{
+    At, Field, Named, OneOrMore, Optional, Placed, Reading, Required, Section, section,
+};
 use crate::scalar::{
-    AppName, Bytes, ClientId, Count, Digest, Directory, FieldName, LimitType, ReadableFile, Share,
-    SigningKey, TenantName, Text, Uuid, Whole,
+    AppName, Bytes, ClientId, Count, DataCentreName, Digest, Directory, EntityName, FieldName,
+    HostName, LimitType, PathPrefix, ReadableFile, Share, SigningKey, TenantName, Text, Uuid,
+    Whole,
 };
 use crate::yaml::{Kind, Node};
 use crate::{
@@ -46,6 +49,10 @@ section! {
         /// The app that callers without a credential are taken for. Refused unless
         /// `listen.address` is a loopback address.
         anonymous: Optional<At<Text>>,
+        /// The app that calls with Zuora's single-use `signature` and `token` fields are taken for,
+        /// and the questions that browsers ask before them. Its `allow` and `deny` say which may
+        /// come. When left out, such calls need a credential of an app like all others.
+        single_use: Optional<At<Text>>,
         /// What is logged, and how.
         log: Log,
     }
@@ -56,6 +63,10 @@ section! {
     Listen {
         /// IP address and port. Port 0 lets the system choose one.
         address: At<SocketAddr> = "127.0.0.1:8080",
+        /// Scheme and host by which apps reach the gateway, such as
+        /// `https://zuora-gateway.example.com`: links in answers lead there. When left out, the
+        /// host that the request itself names.
+        public_url: Optional<At<BaseUrl>>,
         /// The certificate to serve. When left out, the gateway speaks plain HTTP.
         tls: Optional<Tls>,
         /// How many connections may be open at once; more wait in the system's backlog.
@@ -87,15 +98,29 @@ section! {
 section! {
     /// A Zuora tenant.
     Tenant {
-        /// Scheme and host of its REST API, such as `https://rest.zuora.com`.
-        base_url: Required<At<BaseUrl>>,
+        /// Scheme and host of its REST API, such as `https://rest.zuora.com`. Either this or
+        /// `environment`.
+        base_url: Optional<At<BaseUrl>>,
+        /// The name of the environment that it is in, such as `eu-production`, which says where
+        /// its REST and SOAP APIs are. `zuora-gateway check --environments` lists them.
+        environment: Optional<At<DataCentreName>>,
+        /// Scheme and host of its SOAP API, such as `https://www.zuora.com`. When left out, as
+        /// `environment` says; where that is left out too, SOAP calls are refused.
+        soap_url: Optional<At<BaseUrl>>,
+        /// The host names by which apps mean this tenant, without ports. An app that calls it only
+        /// does not need them.
+        hosts: Optional<At<Vec<At<HostName>>>>,
+        /// What stands before the path where apps mean this tenant: with `/sandbox`, its
+        /// `/v1/accounts` is their `/sandbox/v1/accounts`.
+        path_prefix: Optional<At<PathPrefix>>,
         /// PEM file with the roots to trust for it. When left out, those of the system.
         ca_certificate: Optional<At<ReadableFile>>,
         /// Who the gateway is to Zuora.
         credentials: Required<Placed<Credentials>>,
         /// The ids of its entities if Multi-entity is on; the first is the default. When left
-        /// out, the tenant has one entity.
-        entities: Optional<At<Vec<At<Uuid>>>>,
+        /// out, the tenant has one entity. An entry may be `{id: …, name: …}`, for apps that send
+        /// the older field `entityName`.
+        entities: Optional<At<Vec<EntityOrId>>>,
         /// How many requests Zuora allows at the same time.
         concurrency: Concurrency,
         /// How many calls Zuora allows in a window of time, all apps and pools together.
@@ -112,6 +137,37 @@ section! {
         timeouts: Timeouts,
         /// What happens to the track ids that apps send.
         track_id: TrackId,
+    }
+}
+
+section! {
+    /// An entity of a tenant.
+    Entity {
+        /// Its id, with hyphens.
+        id: Required<At<Uuid>>,
+        /// Its name at Zuora, as apps write it in the field `entityName`.
+        name: Optional<At<EntityName>>,
+    }
+}
+
+/// An entity, or its id alone.
+#[derive(Debug)]
+pub(crate) struct EntityOrId(pub(crate) Entity);
+
+impl Field for EntityOrId {
+    fn read(node: &Node, reading: &mut Reading<'_>) -> Option<Self> {
+        match node.kind {
+            Kind::Mapping(_) => <Entity as Field>::read(node, reading).map(Self),
+            _ => {
+                let id = <At<Uuid> as Field>::read(node, reading)?;
+                let name = Optional { written: false, value: None };
+                Some(Self(Entity { id: Required(Some(id)), name }))
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        json!({"anyOf": [<At<Uuid> as Field>::schema(), <Entity as Section>::schema()]})
     }
 }
 
@@ -347,8 +403,9 @@ section! {
 section! {
     /// A program that calls the gateway.
     App {
-        /// The tenant that it calls.
-        tenant: Required<At<Text>>,
+        /// The tenant that it calls, or a list of them: then the tenants' `hosts` and
+        /// `path_prefix` tell which one a call is for, and it is the first where they do not.
+        tenant: Required<OneOrMore<Text>>,
         /// The client id that it presents: a UUID of 36 characters, of your choice.
         client_id: Required<At<ClientId>>,
         /// Its secret. Either this or `secret_sha256`.
@@ -373,12 +430,18 @@ section! {
         fairness_key: Optional<At<FieldName>>,
         /// How long its requests may wait. When left out, as the tenant's queue says.
         queue_timeout: Optional<At<Duration>>,
+        /// The ids of the entities that it may name, among those of its tenants; the first of each
+        /// tenant is its default there. When left out, all of them.
+        entities: Optional<At<Vec<At<Uuid>>>>,
+        /// Whether it may make only such calls as change nothing.
+        read_only: At<bool> = false,
         /// The calls it may make, such as `GET /v1/accounts/**`. The method may be `*`; in the
-        /// path, `*` stands for any characters of one segment and a last `**` for any rest. When
-        /// left out, all calls.
-        allow: Optional<At<Vec<At<Pattern>>>>,
+        /// path, `*` stands for any characters of one segment and a last `**` for any rest. Also
+        /// `operation POST_Account`, by the id that `zuora-gateway explain` tells, and `SOAP query`
+        /// or `SOAP *`. When left out, all calls.
+        allow: Optional<At<Vec<At<Rule>>>>,
         /// The calls it may not make, also if `allow` names them.
-        deny: Optional<At<Vec<At<Pattern>>>>,
+        deny: Optional<At<Vec<At<Rule>>>>,
     }
 }
 

@@ -98,6 +98,10 @@ pub(crate) struct Optional<T> {
     pub(crate) value: Option<T>,
 }
 
+/// A value, or a list of them.
+#[derive(Debug)]
+pub(crate) struct OneOrMore<T>(pub(crate) At<Vec<At<T>>>);
+
 /// Things with names that the operator gives them, in the order of the file.
 #[derive(Debug)]
 pub(crate) struct Named<N, T> {
@@ -254,6 +258,21 @@ impl<T: Field> Field for At<Vec<T>> {
 
     fn schema() -> Json {
         json!({"type": "array", "items": T::schema()})
+    }
+}
+
+impl<T: Scalar> Field for OneOrMore<T> {
+    fn read(node: &Node, reading: &mut Reading<'_>) -> Option<Self> {
+        if let Kind::List(_) = node.kind {
+            return At::<Vec<At<T>>>::read(node, reading).map(Self);
+        }
+        let one = At::<T>::read(node, reading)?;
+        Some(Self(At { place: node.place, path: node.path.clone(), value: vec![one] }))
+    }
+
+    fn schema() -> Json {
+        let (one, more) = (<At<T> as Field>::schema(), <At<Vec<At<T>>> as Field>::schema());
+        json!({"anyOf": [one, more]})
     }
 }
 

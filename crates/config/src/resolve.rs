@@ -6,16 +6,16 @@
 
 mod credentials;
 mod sharing;
+mod tenants;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
 use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
-use crate::scalar::{Count, Text, Uuid};
+use crate::scalar::{Count, Text};
 use crate::{
     Admin, App, AppSecret, Config, Listen, Log, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy,
     file,
@@ -24,6 +24,7 @@ use credentials::credentials;
 use sharing::{
     app_rate, concurrency, rate, tell_reserve_that_cannot_be, tell_reserves_beyond_the_limit,
 };
+use tenants::{app_entities, called, entities, place, tell_shared_ways};
 
 /// The configuration that `file` means, which counts only if nothing was told
 /// while reading it.
@@ -39,8 +40,12 @@ pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Con
     let admin = admin(file.admin, reading);
     let tenants = file.tenants.0.map(|tenants| all_tenants(tenants, reading));
     let apps = file.apps.0.map(|apps| all_apps(apps, tenants.as_ref(), reading));
-    let anonymous = file.anonymous.value.as_ref().zip(apps.as_ref());
-    let anonymous = anonymous.map(|(name, apps)| find(name, "app", &apps.names, reading));
+    let mut named = |name: &Optional<At<Text>>| {
+        let name = name.value.as_ref().zip(apps.as_ref());
+        name.map(|(name, apps)| find(name, "app", &apps.names, reading))
+            .map_or(Some(None), |it| it.map(Some))
+    };
+    let (anonymous, single_use) = (named(&file.anonymous), named(&file.single_use));
 
     Some(Config {
         listen: listen?,
@@ -49,10 +54,8 @@ pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Con
         state_dir: file.state_dir.value.0.components().collect(),
         tenants: tenants?.values?,
         apps: apps?.values?,
-        anonymous: match anonymous {
-            Some(found) => Some(found?),
-            None => None,
-        },
+        anonymous: anonymous?,
+        single_use: single_use?,
         log: Log { format: file.log.format.value, level: file.log.level.value },
     })
 }
@@ -72,6 +75,7 @@ fn listen(file: file::Listen) -> Option<Listen> {
     };
     Some(Listen {
         address: file.address.value,
+        public_url: file.public_url.value.map(|at| at.value),
         tls,
         max_connections: size(file.max_connections.value),
     })
@@ -92,6 +96,7 @@ fn all_tenants(
     if tenants.entries.is_empty() {
         reading.tell_at(&tenants.at, "at least one tenant is needed");
     }
+    tell_shared_ways(&tenants.entries, reading);
     let names = names(&tenants.entries);
     let read = |Entry { name, value }| tenant(&name, value?, reading);
     let values: Vec<_> = tenants.entries.into_iter().map(read).collect();
@@ -99,6 +104,7 @@ fn all_tenants(
 }
 
 fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> Option<Tenant> {
+    let place = place(name, &file, reading);
     let entities = entities(file.entities, reading);
     let concurrency = concurrency(file.concurrency, reading);
     let rate = rate(&file.rate, reading);
@@ -107,9 +113,14 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
         let message = "`retry.replay_buffer` must be at most `queue.max_bytes`";
         reading.tell_at(&later(&file.retry.replay_buffer, &file.queue.max_bytes), message);
     }
+    let hosts = file.hosts.value.map(values).unwrap_or_default();
+    let (base_url, soap_url) = place?;
     Some(Tenant {
         name: name.value.as_str().into(),
-        base_url: file.base_url.0?.value,
+        base_url,
+        soap_url,
+        hosts: hosts.into_iter().map(|host| host.0.into()).collect(),
+        path_prefix: file.path_prefix.value.map(|at| at.value.0.into()),
         ca_certificate: file.ca_certificate.value.map(|at| at.value.0),
         credentials: credentials?,
         entities,
@@ -137,22 +148,6 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
             invalid: file.track_id.invalid.value,
         },
     })
-}
-
-fn entities(file: Optional<At<Vec<At<Uuid>>>>, reading: &mut Reading<'_>) -> Vec<Arc<str>> {
-    let mut seen = HashSet::new();
-    let mut entities = Vec::new();
-    let Some(written) = file.value else { return entities };
-    if written.value.is_empty() {
-        reading.tell_at(&written, "an empty list; leave `entities` out if there is only one");
-    }
-    for entity in written.value {
-        if !seen.insert(entity.value.0.to_ascii_lowercase()) {
-            reading.tell_at(&entity, "this entity is in the list already");
-        }
-        entities.push(entity.value.0.into());
-    }
-    entities
 }
 
 fn all_apps(
@@ -184,8 +179,11 @@ fn app(
         _ => {}
     }
     tell_reserve_that_cannot_be(&file, reading);
-    let tenant = file.tenant.0.zip(tenants);
-    let tenant = tenant.and_then(|(name, all)| find(&name, "tenant", &all.names, reading));
+    let tenants = file.tenant.0.zip(tenants).and_then(|(names, all)| {
+        let found = called(&names.0, &all.names, reading)?;
+        let entities = app_entities(name, file.entities.value.as_ref(), &found, all, reading);
+        Some((found, entities))
+    });
     let allow = match file.allow.value {
         None => Vec::new(),
         Some(patterns) => {
@@ -198,9 +196,10 @@ fn app(
     };
     let plain = file.secret.value.map(|at| AppSecret::Plain(at.value));
     let secret = plain.or(file.secret_sha256.value.map(|at| AppSecret::Sha256(at.value.0)));
+    let (tenants, entities) = tenants?;
     Some(App {
         name: name.value.as_str().into(),
-        tenant: tenant?,
+        tenants,
         client_id: file.client_id.0?.value.0,
         secret: secret?,
         priority: file.priority.value,
@@ -215,6 +214,8 @@ fn app(
         queue_timeout: file.queue_timeout.value.map(|at| at.value),
         allow,
         deny: file.deny.value.map(values).unwrap_or_default(),
+        read_only: file.read_only.value,
+        entities,
     })
 }
 

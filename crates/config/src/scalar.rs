@@ -14,8 +14,9 @@ use crate::{
     Secret, ValidTrackId,
 };
 
+pub(crate) use addresses::{DataCentreName, HostName, PathPrefix};
 pub(crate) use amounts::{Bytes, Count, Share, Whole};
-pub(crate) use names::{AppName, FieldName, KNOWN_LIMITS, LimitType, TenantName};
+pub(crate) use names::{AppName, EntityName, FieldName, KNOWN_LIMITS, LimitType, TenantName};
 
 /// A value that is written as one piece of text.
 pub(crate) trait Scalar: Sized {

@@ -8,6 +8,7 @@ mod retries;
 mod schema;
 mod sharing;
 mod syntax;
+mod tenants;
 mod values;
 
 use std::collections::BTreeMap;

@@ -51,7 +51,7 @@ pub(crate) fn admission_settings(config: &Config, tenant: usize) -> Settings {
         per_day: settings.rate.per_day,
         enforce: settings.rate.enforce,
     };
-    let apps = config.apps.iter().filter(|app| app.tenant == tenant).map(app_settings);
+    let apps = config.apps.iter().filter(|app| app.calls(tenant)).map(app_settings);
     Settings { pools: pools.collect(), apps: apps.collect(), queue, rate }
 }
 
@@ -77,23 +77,23 @@ fn app_settings(settings: &config::App) -> AppSettings {
 
 /// What operators see that the apps of a tenant may have.
 pub(crate) fn shown_apps(config: &Config, tenant: usize) -> Vec<admin::App> {
-    let apps = config.apps.iter().filter(|app| app.tenant == tenant);
+    let apps = config.apps.iter().filter(|app| app.calls(tenant));
     let shown = apps.map(|app| admin::App {
         settings: app_settings(app),
-        queue_timeout: queue_timeout(config, app),
+        queue_timeout: queue_timeout(&config.tenants[tenant], app),
     });
     shown.collect()
 }
 
 /// How long the calls of an app may wait.
-fn queue_timeout(config: &Config, app: &config::App) -> Duration {
-    app.queue_timeout.unwrap_or(config.tenant_of(app).queue.timeout)
+fn queue_timeout(tenant: &config::Tenant, app: &config::App) -> Duration {
+    app.queue_timeout.unwrap_or(tenant.queue.timeout)
 }
 
 /// The entities of a tenant; one without an id if it has only one.
 fn each_entity(settings: &config::Tenant) -> impl Iterator<Item = Option<Arc<str>>> {
     let only = settings.entities.is_empty().then_some(None);
-    only.into_iter().chain(settings.entities.iter().cloned().map(Some))
+    only.into_iter().chain(settings.entities.iter().map(|entity| Some(Arc::clone(&entity.id))))
 }
 
 /// The entities of a tenant, each with what was learnt about it `before`.
@@ -124,12 +124,13 @@ pub(crate) fn app(
     tenants: &[Arc<Tenant>],
     metrics: &Metrics,
 ) -> App {
-    let tenant = Arc::clone(&tenants[settings.tenant]);
+    let index = settings.tenants[0];
+    let tenant = Arc::clone(&tenants[index]);
     App {
         name: Arc::clone(&settings.name),
         id: tenant.admission.app(&settings.name).expect("an app is among those of its tenant"),
         policy: policy(settings),
-        queue_timeout: queue_timeout(config, settings),
+        queue_timeout: queue_timeout(&config.tenants[index], settings),
         fairness_key: settings
             .fairness_key
             .as_ref()
@@ -143,7 +144,11 @@ pub(crate) fn app(
 
 /// What an app may call.
 pub(crate) fn policy(settings: &config::App) -> Policy {
-    Policy { allow: settings.allow.clone(), deny: settings.deny.clone() }
+    Policy {
+        allow: settings.allow.clone(),
+        deny: settings.deny.clone(),
+        read_only: settings.read_only,
+    }
 }
 
 /// What an app is known by.

@@ -87,7 +87,7 @@ pub fn kind_of(
 /// Whether Zuora tells a repeated call of `operation` from a second one.
 fn honours_keys(operation: &Operation) -> bool {
     let takes_keys = matches!(operation.method, Method::POST | Method::PATCH);
-    takes_keys && operation.idempotency_keys == IdempotencyKeys::Accepted && !only_reads(operation)
+    takes_keys && operation.idempotency_keys == IdempotencyKeys::Accepted && !operation.only_reads()
 }
 
 /// Whether Zuora takes it for a key: anything else may be read in more than one way, or ignored.
@@ -98,12 +98,7 @@ fn is_sound(key: &HeaderValue) -> bool {
 
 /// Whether a call changes nothing.
 pub(crate) fn is_read(method: &Method, operation: Option<&Operation>) -> bool {
-    method.is_safe() || operation.is_some_and(only_reads)
-}
-
-/// Queries are sent as `POST`, and change nothing.
-fn only_reads(operation: &Operation) -> bool {
-    matches!(operation.id, "Action_POSTquery" | "Action_POSTqueryMore")
+    method.is_safe() || operation.is_some_and(Operation::only_reads)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
 //! | [`answer`] | What became of the call: done, refused, rolled back, unknown, failed? |
 //! | [`concurrency`] | How large is a limit, in Zuora's own words? |
+//! | [`data_centre`] | Where is each of Zuora's environments? |
 //! | [`links`] | Where in this answer stands an address of Zuora's by which the caller would go past the gateway? |
 //! | [`subject`] | Which accounts, subscriptions and orders is this write about? |
 //! | [`target`] | How could this path be read, and does the operator's policy permit every reading? |
@@ -19,6 +20,7 @@
 
 pub mod answer;
 pub mod concurrency;
+pub mod data_centre;
 pub mod links;
 mod media;
 pub mod operation;
@@ -32,7 +34,11 @@ pub use answer::{
     tells_outcome,
 };
 pub use concurrency::Concurrency;
+pub use data_centre::{DATA_CENTRES, DataCentre};
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
 pub use subject::{Subject, SubjectKind, subjects};
-pub use target::{BadTarget, METHODS, Pattern, PatternError, Policy, Target};
+pub use target::{
+    BadTarget, METHODS, OperationRule, Pattern, PatternError, Policy, Rule, RuleError, SOAP_CALLS,
+    SoapRule, Target,
+};
 pub use track_id::{TrackId, TrackIdError};

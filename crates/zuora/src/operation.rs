@@ -37,6 +37,11 @@ impl Operation {
     pub fn place(&self) -> usize {
         self.place
     }
+
+    /// Whether it changes nothing: all of GET, and queries, which are sent as `POST`.
+    pub fn only_reads(&self) -> bool {
+        self.method == Method::GET || matches!(self.id, "Action_POSTquery" | "Action_POSTqueryMore")
+    }
 }
 
 /// The concurrency limit that an operation counts against, fixed by Zuora per operation.

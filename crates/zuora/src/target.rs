@@ -8,16 +8,23 @@
 
 mod pattern;
 mod readings;
+mod rule;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-pub use pattern::{METHODS, Pattern, PatternError};
+use crate::operation::operations;
 
-use readings::readings;
+pub use pattern::{METHODS, Pattern, PatternError};
+pub use rule::{OperationRule, Rule, RuleError, SOAP_CALLS, SoapRule};
+
+use readings::{Reading, readings};
+use rule::soap_only_reads;
 
 /// A path that can be judged: none of its readings climbs, hides, or breaks off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,29 +87,85 @@ impl<'a> Target<'a> {
 /// What an app may call. Empty, it permits everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// One of these must match every reading; none at all means that everything is allowed.
-    pub allow: Vec<Pattern>,
-    /// None of these may match any reading, in any letter case. Wins over `allow`.
-    pub deny: Vec<Pattern>,
+    /// One of these must name every reading; none at all means that everything is allowed.
+    pub allow: Vec<Rule>,
+    /// None of these may name any reading, in any letter case. Wins over `allow`.
+    pub deny: Vec<Rule>,
+    /// Whether only what changes nothing is allowed.
+    pub read_only: bool,
 }
+
+/// The operations that are sent as `POST` and change nothing, whatever path they are read from.
+static READ_OPERATIONS: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let reads = operations().iter().filter(|operation| operation.only_reads());
+    reads.map(|operation| Rule::Operation(operation.into())).collect()
+});
 
 impl Policy {
     /// Whether the call is permitted. HEAD is judged as GET too: what denies one denies both, what
     /// allows GET allows HEAD. `/rest/v1/…` is `/v1/…`; `/v1/async/X` needs both itself and `/v1/X`
-    /// to be permitted.
+    /// to be permitted. A call to where the SOAP API is, whose envelope nobody has read, is not
+    /// permitted where the policy speaks of SOAP calls.
     pub fn permits(&self, method: &Method, target: &Target<'_>) -> bool {
-        if self.allow.is_empty() && self.deny.is_empty() {
+        if self.is_open() {
             return true;
         }
         let readings = readings(target.path);
-        let denied = |path: &readings::Reading<'_>| {
-            self.deny.iter().any(|pattern| pattern.matches_in_any_case(method, path))
-        };
-        let allowed = |path: &readings::Reading<'_>| {
-            self.allow.is_empty() || self.allow.iter().any(|pattern| pattern.matches(method, path))
-        };
-        readings.iter().all(|path| allowed(path) && !denied(path))
+        let could_be_soap = || readings.iter().any(is_soap_service);
+        if self.speaks_of_soap() && could_be_soap() {
+            return false;
+        }
+        self.permits_paths(method, &readings) && (!self.read_only || only_reads(method, &readings))
     }
+
+    /// Whether the SOAP call `name` is permitted, sent with this method and path: the name of the
+    /// first element in the envelope's body, without its prefix. It is allowed by its name or by
+    /// its path, and denied by either.
+    pub fn permits_soap(&self, method: &Method, target: &Target<'_>, name: &str) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        let readings = readings(target.path);
+        let named = !self.allow.is_empty() && self.allow.iter().any(|rule| rule.allows_soap(name));
+        let allowed = named || readings.iter().all(|path| self.allows(method, path));
+        let denied = self.deny.iter().any(|rule| rule.denies_soap(name))
+            || readings.iter().any(|path| self.denies(method, path));
+        allowed && !denied && (!self.read_only || soap_only_reads(name))
+    }
+
+    fn is_open(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty() && !self.read_only
+    }
+
+    /// Whether it needs the name of a SOAP call to judge it.
+    fn speaks_of_soap(&self) -> bool {
+        self.read_only || self.deny.iter().any(|rule| matches!(rule, Rule::Soap(_)))
+    }
+
+    fn permits_paths(&self, method: &Method, readings: &[Reading<'_>]) -> bool {
+        readings.iter().all(|path| self.allows(method, path) && !self.denies(method, path))
+    }
+
+    fn allows(&self, method: &Method, path: &Reading<'_>) -> bool {
+        self.allow.is_empty() || self.allow.iter().any(|rule| rule.allows(method, path))
+    }
+
+    fn denies(&self, method: &Method, path: &Reading<'_>) -> bool {
+        self.deny.iter().any(|rule| rule.denies(method, path))
+    }
+}
+
+/// Whether every reading changes nothing.
+fn only_reads(method: &Method, readings: &[Reading<'_>]) -> bool {
+    let is_read =
+        |path: &Reading<'_>| READ_OPERATIONS.iter().any(|operation| operation.allows(method, path));
+    method.is_safe() || readings.iter().all(is_read)
+}
+
+/// Whether Zuora's SOAP API may be what is called.
+fn is_soap_service(path: &Reading<'_>) -> bool {
+    let is = |at: usize, name: &str| path.get(at).is_some_and(|it| it.eq_ignore_ascii_case(name));
+    is(0, "apps") && is(1, "services")
 }
 
 fn check_raw(byte: u8) -> Result<(), BadTarget> {

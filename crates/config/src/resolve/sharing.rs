@@ -121,7 +121,8 @@ pub(super) fn tell_reserves_beyond_the_limit(file: &file::File, reading: &mut Re
         };
         let left = limit - headroom;
         let of_tenant = |app: &&file::App| {
-            app.tenant.0.as_ref().is_some_and(|name| name.value.0 == tenant.value)
+            let names = app.tenant.0.iter().flat_map(|names| &names.0.value);
+            names.into_iter().any(|name| name.value.0 == tenant.value)
         };
         let apps = apps.entries.iter().filter_map(|app| app.value.as_ref()).filter(of_tenant);
         let reserves: Vec<_> = apps.map(|app| &app.reserve).collect();

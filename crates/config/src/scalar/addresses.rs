@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use http::uri::{Scheme, Uri};
+use http::uri::{Authority, Scheme, Uri};
 use serde_json::{Value as Json, json};
-use zuora::Pattern;
+use zuora::{DATA_CENTRES, DataCentre, Rule, RuleError, SOAP_CALLS};
 
 use super::Scalar;
 use crate::BaseUrl;
+use crate::reading::nearest;
 
 impl Scalar for SocketAddr {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
@@ -64,17 +65,119 @@ impl Scalar for BaseUrl {
     }
 }
 
-impl Scalar for Pattern {
+/// The name of one of Zuora's environments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DataCentreName(pub(crate) DataCentre);
+
+/// A host without a port, in lower case.
+#[derive(Clone, Debug)]
+pub(crate) struct HostName(pub(crate) String);
+
+/// The first segments of a path, as `/sandbox`.
+#[derive(Clone, Debug)]
+pub(crate) struct PathPrefix(pub(crate) String);
+
+impl Scalar for DataCentreName {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
-        Self::parse(text).map_err(|error| error.to_string())
+        let named = DataCentre::named(text).map(Self);
+        named.ok_or_else(|| match nearest(text, DATA_CENTRES.iter().map(|known| known.name)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => String::new(),
+        })
     }
 
     fn expected() -> String {
-        "a method and a path such as `GET /v1/accounts/**`".into()
+        let names = DATA_CENTRES.map(|known| format!("`{}`", known.name));
+        format!("one of Zuora's environments, {}", names.join(", "))
+    }
+
+    fn schema() -> Json {
+        json!({"enum": DATA_CENTRES.map(|known| known.name)})
+    }
+}
+
+impl Scalar for HostName {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        let authority = text.parse::<Authority>().map_err(|_| String::new())?;
+        if authority.as_str() != authority.host() {
+            return Err("write the host alone: calls to any of its ports count".into());
+        }
+        if text.contains('*') {
+            return Err("write each name of the host: none stands for others".into());
+        }
+        let host = text.strip_suffix('.').unwrap_or(text);
+        if host.is_empty() { Err(String::new()) } else { Ok(Self(host.to_ascii_lowercase())) }
+    }
+
+    fn expected() -> String {
+        "a host name such as `zuora-sandbox.example.com`".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$"})
+    }
+}
+
+impl Scalar for PathPrefix {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        let Some(rest) = text.strip_prefix('/') else { return Err(String::new()) };
+        // What needs no encoding has one spelling only (RFC 3986 2.3).
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
+        for segment in rest.split('/') {
+            if matches!(segment, "" | "." | "..") || !segment.chars().all(plain) {
+                return Err("its segments are letters, digits, `-`, `_`, `.` and `~`".into());
+            }
+        }
+        let first = rest.split('/').next().unwrap_or(rest);
+        if is_of_zuora(first) || first.eq_ignore_ascii_case("_gateway") {
+            return Err("paths of Zuora's or of the gateway's own begin like that".into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn expected() -> String {
+        "the beginning of a path such as `/sandbox`".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^(/[A-Za-z0-9._~-]+)+$"})
+    }
+}
+
+/// Whether a path of Zuora's API begins with this segment.
+fn is_of_zuora(first: &str) -> bool {
+    let known = zuora::operations().iter().filter_map(|operation| operation.path.split('/').nth(1));
+    known.chain(["rest", "apps"]).any(|known| known.eq_ignore_ascii_case(first))
+}
+
+impl Scalar for Rule {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        Self::parse(text).map_err(|error| match (error, text.split_whitespace().nth(1)) {
+            (RuleError::Operation, Some(id)) => {
+                let ids = zuora::operations().iter().map(|operation| operation.id);
+                match nearest(id, ids) {
+                    Some(near) => format!("did you mean `operation {near}`?"),
+                    None => error.to_string(),
+                }
+            }
+            (RuleError::Soap, Some(name)) => match nearest(name, SOAP_CALLS) {
+                Some(near) => format!("did you mean `SOAP {near}`?"),
+                None => error.to_string(),
+            },
+            _ => error.to_string(),
+        })
+    }
+
+    fn expected() -> String {
+        "a method and a path such as `GET /v1/accounts/**`, `operation POST_Account` or `SOAP query`"
+            .into()
     }
 
     fn schema() -> Json {
         let pattern = r"^\s*(\*|GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s+/[^\s%;?#\\{}]*\s*$";
-        json!({"type": "string", "pattern": pattern})
+        let operation = r"^\s*operation\s+[A-Za-z0-9_-]+\s*$";
+        let soap = r"^\s*SOAP\s+(\*|[A-Za-z_][A-Za-z0-9_.-]*)\s*$";
+        let patterns = [pattern, operation, soap].map(|it| json!({"pattern": it}));
+        json!({"type": "string", "anyOf": patterns})
     }
 }

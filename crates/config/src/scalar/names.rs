@@ -24,6 +24,10 @@ pub(crate) struct AppName;
 #[derive(Debug)]
 pub(crate) struct TenantName;
 
+/// The name of an entity at Zuora, as a header field can hold it.
+#[derive(Clone, Debug)]
+pub(crate) struct EntityName(pub(crate) String);
+
 /// Zuora's name of a limit type.
 #[derive(Debug)]
 pub(crate) struct LimitType;
@@ -72,6 +76,17 @@ impl Scalar for TenantName {
 
     fn schema() -> Json {
         json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"})
+    }
+}
+
+impl Scalar for EntityName {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        let good = !text.is_empty() && text == text.trim() && !text.contains(char::is_control);
+        if good { Ok(Self(text.to_owned())) } else { Err(String::new()) }
+    }
+
+    fn expected() -> String {
+        "the name of an entity".into()
     }
 }
 

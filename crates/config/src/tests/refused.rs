@@ -5,8 +5,8 @@ use super::{check, good, with, with_app, with_more, with_tenant};
 #[test]
 fn a_value_of_the_wrong_kind() {
     check(
-        &with("tenant: production", "tenant: [production]"),
-        &["7:13: apps.storefront.tenant: expected a single value, found a list"],
+        &with("tenant: production", "tenant: {name: production}"),
+        &["7:13: apps.storefront.tenant: expected a single value, found a mapping"],
     );
     check(
         &with_app("allow: GET /v1/**"),
@@ -22,7 +22,7 @@ fn a_value_of_the_wrong_kind() {
     check(
         &with_more("listen: 127.0.0.1:8080"),
         &[
-            "10:9: listen: expected a mapping with some of the keys `address`, `tls`, `max_connections`, found a single value (a key ends with a colon and a space)",
+            "10:9: listen: expected a mapping with some of the keys `address`, `public_url`, `tls`, `max_connections`, found a single value (a key ends with a colon and a space)",
         ],
     );
     check(
@@ -330,15 +330,15 @@ fn patterns() {
         check(
             &with_app(&format!("deny: [\"{pattern}\"]")),
             &[&format!(
-                "10:12: apps.storefront.deny[0]: expected a method and a path such as `GET /v1/accounts/**`, found `{pattern}`: {why}"
+                "10:12: apps.storefront.deny[0]: expected a method and a path such as `GET /v1/accounts/**`, `operation POST_Account` or `SOAP query`, found `{pattern}`: {why}"
             )],
         );
     }
     check(
         &with_app("allow: [\"\", \"GET /${NAME};x\"]"),
         &[
-            "10:13: apps.storefront.allow[0]: expected a method and a path such as `GET /v1/accounts/**`, found empty text: it needs a method and a path, with a space between them",
-            "10:17: apps.storefront.allow[1]: expected a method and a path such as `GET /v1/accounts/**`, found `GET /${NAME};x`: paths are compared without what `;` begins: leave it out",
+            "10:13: apps.storefront.allow[0]: expected a method and a path such as `GET /v1/accounts/**`, `operation POST_Account` or `SOAP query`, found empty text: it needs a method and a path, with a space between them",
+            "10:17: apps.storefront.allow[1]: expected a method and a path such as `GET /v1/accounts/**`, `operation POST_Account` or `SOAP query`, found `GET /${NAME};x`: paths are compared without what `;` begins: leave it out",
         ],
     );
     check(

@@ -12,7 +12,11 @@ fn what_is_left_out_has_the_documented_default() {
     let config = good(SHORTEST);
     let spelled_out = good(
         &with_tenant(
-            "ca_certificate: null
+            "environment: null
+soap_url: null
+hosts: null
+path_prefix: null
+ca_certificate: null
 entities: null
 concurrency:
   limits: {Default: 40, High-volume transactions: {limit: 200}, Object Query: {limit: 80, enforce: true}}
@@ -28,10 +32,10 @@ track_id: {valid: keep, invalid: reject}",
         )
         .replace(
             "apps:",
-            "listen: {address: 127.0.0.1:8080, tls: null, max_connections: 10000}\napps:",
+            "listen: {address: 127.0.0.1:8080, public_url: null, tls: null, max_connections: 10000}\napps:",
         )
         .replace("apps:", "admin: {address: 127.0.0.1:9090, token: null}\napps:")
-        .replace("apps:", "state_dir: ./state\nsigning_key: null\nanonymous: null\napps:")
+        .replace("apps:", "state_dir: ./state\nsigning_key: null\nanonymous: null\nsingle_use: null\napps:")
         .replace("apps:", "log: {format: json, level: info}\napps:")
         .replace(
             "secret: hidden-storefront",
@@ -43,6 +47,8 @@ track_id: {valid: keep, invalid: reject}",
     rate: null
     fairness_key: null
     queue_timeout: null
+    entities: null
+    read_only: false
     allow: null
     deny: null",
         ),
@@ -204,8 +210,10 @@ fn things_refer_to_each_other_by_index() {
     ));
 
     assert_eq!(config.anonymous, Some(1));
-    assert_eq!(&*config.tenant_of(&config.apps[1]).name, "sandbox");
-    assert_eq!(&*config.tenant_of(&config.apps[0]).name, "production");
+    let called = |app: usize| -> Vec<_> {
+        config.tenants_of(&config.apps[app]).map(|tenant| &*tenant.name).collect()
+    };
+    assert_eq!((called(0), called(1)), (vec!["production"], vec!["sandbox"]));
     assert_eq!(config.log.format, LogFormat::Text);
 }
 

@@ -55,7 +55,8 @@ impl Check {
             );
         }
         for app in &config.apps {
-            let _ = writeln!(text, "  app `{}` calls `{}`", app.name, config.tenant_of(app).name);
+            let tenants: Vec<_> = config.tenants_of(app).map(|tenant| &*tenant.name).collect();
+            let _ = writeln!(text, "  app `{}` calls `{}`", app.name, tenants.join("`, `"));
         }
         super::say(&text)
     }

@@ -122,7 +122,7 @@ fn sent(
     operation: Option<&zuora::Operation>,
     path: &str,
 ) -> Vec<(&'static str, String)> {
-    let tenant = config.tenant_of(app);
+    let tenant = &config.tenants[app.tenants[0]];
     let mut lines = vec![
         ("sent to", format!("{}{path}", tenant.base_url)),
         ("pool", pool(tenant, operation)),
@@ -171,7 +171,7 @@ fn share(config: &Config, app: &App) -> String {
         Priority::Batch => "batch",
         Priority::Scavenger => "scavenger: only what nobody else wants",
     };
-    let peers = config.apps.iter().filter(|peer| peer.tenant == app.tenant);
+    let peers = config.apps.iter().filter(|peer| peer.calls(app.tenants[0]));
     let weights: u32 = peers.map(|peer| peer.weight.get()).sum();
     let reserve = match app.reserve {
         0 => String::new(),

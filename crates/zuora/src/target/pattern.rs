@@ -80,6 +80,12 @@ impl Pattern {
         Ok(Self { method, segments, open_ended })
     }
 
+    /// The pattern of these segments, none of which is `**`.
+    pub(super) fn of(method: Method, segments: Vec<&str>) -> Self {
+        let segments = segments.into_iter().map(Box::from).collect();
+        Self { method: Some(method), segments, open_ended: false }
+    }
+
     pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
         self.matches_by(method, path, |a, b| a == b)
     }

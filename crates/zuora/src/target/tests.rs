@@ -8,8 +8,8 @@ fn check(path: &str, expected: Result<(), BadTarget>) {
 }
 
 fn policy(allow: &[&str], deny: &[&str]) -> Policy {
-    let parse = |patterns: &[&str]| patterns.iter().map(|p| Pattern::parse(p).unwrap()).collect();
-    Policy { allow: parse(allow), deny: parse(deny) }
+    let parse = |patterns: &[&str]| patterns.iter().map(|p| Rule::parse(p).unwrap()).collect();
+    Policy { allow: parse(allow), deny: parse(deny), read_only: false }
 }
 
 #[track_caller]

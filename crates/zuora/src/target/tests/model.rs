@@ -43,8 +43,8 @@ fn policy_agrees_with_the_model_on_random_calls() {
         let deny = random.patterns(2);
         let Ok(target) = Target::read(&path) else { continue };
 
-        let patterns = |list: &[String]| list.iter().map(|p| Pattern::parse(p).unwrap()).collect();
-        let policy = Policy { allow: patterns(&allow), deny: patterns(&deny) };
+        let patterns = |list: &[String]| list.iter().map(|p| Rule::parse(p).unwrap()).collect();
+        let policy = Policy { allow: patterns(&allow), deny: patterns(&deny), read_only: false };
         let expected = model_permits(&allow, &deny, method, &path);
 
         assert_eq!(

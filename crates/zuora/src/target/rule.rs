@@ -1,0 +1,240 @@
+//! The entries of `allow` and `deny`: a pattern, an operation by its id, or a SOAP call by its name.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use http::Method;
+
+use super::pattern::{Pattern, PatternError};
+use crate::operation::{Operation, operations};
+
+/// The calls of Zuora's SOAP API (Zuora: SOAP API reference). It receives no new ones.
+pub const SOAP_CALLS: [&str; 11] = [
+    "amend",
+    "create",
+    "delete",
+    "execute",
+    "generate",
+    "getUserInfo",
+    "login",
+    "query",
+    "queryMore",
+    "subscribe",
+    "update",
+];
+
+/// Those of them that change nothing.
+const SOAP_READS: [&str; 3] = ["getUserInfo", "query", "queryMore"];
+
+/// What an entry of `allow` or `deny` speaks of.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// `GET /v1/accounts/*`.
+    Path(Pattern),
+    /// `operation POST_Account`.
+    Operation(OperationRule),
+    /// `SOAP query`, or `SOAP *` for every one.
+    Soap(SoapRule),
+}
+
+/// One operation of the table, by the paths that Zuora takes for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OperationRule {
+    id: &'static str,
+    /// Its template, with `*` for each parameter.
+    template: Pattern,
+    /// Those of the same method that a path of the template may mean instead, because they have a literal where this one
+    /// has a parameter.
+    instead: Vec<Pattern>,
+}
+
+/// A SOAP call by its name; `None` for every one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SoapRule(Option<Box<str>>);
+
+/// What is wrong with an entry, and what to write instead. Repeats nothing of it, as it may hold the value of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// Not a pattern.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// `operation` and an id that the table does not have.
+    #[error("no operation has this id: `zuora-gateway explain` tells the id of a call")]
+    Operation,
+    /// `SOAP` and something that is not the name of an element.
+    #[error("after `SOAP` comes the name of a call such as `query`, or `*`")]
+    Soap,
+    /// `SOAP` and a name that is one of Zuora's but for its letter case.
+    #[error("Zuora writes `{0}`")]
+    SoapCase(&'static str),
+}
+
+impl Rule {
+    /// Reads an entry as it is written in the configuration.
+    ///
+    /// # Errors
+    /// If it is none of a pattern, an operation that the table has, and the name of a SOAP call.
+    pub fn parse(text: &str) -> Result<Self, RuleError> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        match words[..] {
+            ["operation", id] => Ok(Self::Operation(OperationRule::of(id)?)),
+            ["SOAP", name] => Ok(Self::Soap(SoapRule::of(name)?)),
+            _ => Ok(Self::Path(Pattern::parse(text)?)),
+        }
+    }
+
+    /// Whether it names this reading of a path, to the letter.
+    pub(super) fn allows(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        match self {
+            Self::Path(pattern) => pattern.matches(method, path),
+            Self::Operation(rule) => rule.is(method, path),
+            Self::Soap(_) => false,
+        }
+    }
+
+    /// Whether it may name this reading of a path, if letter case did not count.
+    pub(super) fn denies(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        match self {
+            Self::Path(pattern) => pattern.matches_in_any_case(method, path),
+            Self::Operation(rule) => rule.may_be(method, path),
+            Self::Soap(_) => false,
+        }
+    }
+
+    /// Whether it names the SOAP call `name`, to the letter.
+    pub(super) fn allows_soap(&self, name: &str) -> bool {
+        matches!(self, Self::Soap(SoapRule(own)) if own.as_deref().is_none_or(|own| own == name))
+    }
+
+    /// Whether it may name the SOAP call `name`, if letter case did not count.
+    pub(super) fn denies_soap(&self, name: &str) -> bool {
+        let is = |own: &str| own.eq_ignore_ascii_case(name);
+        matches!(self, Self::Soap(SoapRule(own)) if own.as_deref().is_none_or(is))
+    }
+}
+
+impl OperationRule {
+    fn of(id: &str) -> Result<Self, RuleError> {
+        let own = operations().iter().find(|operation| operation.id == id);
+        Ok(Self::from(own.ok_or(RuleError::Operation)?))
+    }
+
+    fn is(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        self.template.matches(method, path) && !self.is_another(method, path)
+    }
+
+    fn may_be(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        self.template.matches_in_any_case(method, path) && !self.is_another(method, path)
+    }
+
+    fn is_another(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
+        self.instead.iter().any(|other| other.matches(method, path))
+    }
+}
+
+impl From<&Operation> for OperationRule {
+    fn from(own: &Operation) -> Self {
+        let instead = operations()
+            .iter()
+            .filter(|other| other.method == own.method && wins(other.path, own.path));
+        Self { id: own.id, template: template(own), instead: instead.map(template).collect() }
+    }
+}
+
+impl SoapRule {
+    fn of(name: &str) -> Result<Self, RuleError> {
+        if name == "*" {
+            return Ok(Self(None));
+        }
+        let known = SOAP_CALLS.into_iter().find(|known| known.eq_ignore_ascii_case(name));
+        match known {
+            Some(known) if known != name => Err(RuleError::SoapCase(known)),
+            _ if is_name(name) => Ok(Self(Some(name.into()))),
+            _ => Err(RuleError::Soap),
+        }
+    }
+}
+
+/// Whether the SOAP call `name` changes nothing.
+pub(super) fn soap_only_reads(name: &str) -> bool {
+    SOAP_READS.contains(&name)
+}
+
+fn template(operation: &Operation) -> Pattern {
+    let segments = operation.path.split('/').skip(1);
+    let plain = segments.map(|segment| if is_parameter(segment) { "*" } else { segment });
+    Pattern::of(operation.method.clone(), plain.collect())
+}
+
+/// Whether some paths fit both templates, and mean `one`: at the first segment where only one of them has a parameter, it
+/// has the literal.
+fn wins(one: &str, other: &str) -> bool {
+    if one.split('/').count() != other.split('/').count() {
+        return false;
+    }
+    let mut wins = None;
+    for (one, other) in one.split('/').zip(other.split('/')) {
+        match (is_parameter(one), is_parameter(other)) {
+            (false, false) if one != other => return false,
+            (false, true) => wins = wins.or(Some(true)),
+            (true, false) => wins = wins.or(Some(false)),
+            _ => {}
+        }
+    }
+    wins == Some(true)
+}
+
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{')
+}
+
+/// Whether it can be the name of an XML element, of those that anybody gives one.
+fn is_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.len() <= 64
+        && name.chars().all(inner)
+}
+
+impl FromStr for Rule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, RuleError> {
+        Self::parse(text)
+    }
+}
+
+impl From<Pattern> for Rule {
+    fn from(pattern: Pattern) -> Self {
+        Self::Path(pattern)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(pattern) => pattern.fmt(f),
+            Self::Operation(rule) => write!(f, "operation {}", rule.id),
+            Self::Soap(SoapRule(name)) => write!(f, "SOAP {}", name.as_deref().unwrap_or("*")),
+        }
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+impl fmt::Debug for OperationRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+impl fmt::Debug for SoapRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_deref().unwrap_or("*"))
+    }
+}
