@@ -2,12 +2,13 @@
 
 Usage: zuora_sdk_workflow.py BASE_URL CLIENT_ID CLIENT_SECRET
 
-Prints what it saw as one JSON object. Nothing here looks at the gateway: whoever started it judges.
+Prints what it saw as one JSON object, on the last line. Nothing here looks at the gateway: whoever started it judges.
 """
 
 import json
 import os
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
@@ -22,9 +23,29 @@ from zuora_sdk.models import (
 from zuora_sdk.zuora_client import ZuoraClient
 
 base_url, client_id, client_secret = sys.argv[1:]
-client = ZuoraClient(client_id=client_id, client_secret=client_secret, env=None)
-client.set_base_url(base_url)
-client.initialize()
+
+
+def signed_in(secret):
+    client = ZuoraClient(client_id=client_id, client_secret=secret, env=None)
+    client.set_base_url(base_url)
+    client.initialize()
+    return client
+
+
+def refused():
+    """What comes of a wrong secret: the client prints it, three times, and goes on without a token."""
+    try:
+        signed_in("a wrong secret").accounts_api().get_account("A00000001")
+        return "it was let in"
+    except Exception as error:
+        return {"status": getattr(error, "status", repr(error)), "body": json.loads(error.body)}
+
+
+# It takes its time to give up.
+aside = ThreadPoolExecutor(max_workers=1)
+waiting = aside.submit(refused)
+
+client = signed_in(client_secret)
 seen = {"has_token": client.get_token_info()["access_token"] is not None}
 
 accounts, orders, subscriptions = client.accounts_api(), client.orders_api(), client.subscriptions_api()
@@ -105,6 +126,13 @@ zipped = client.object_queries_api().query_accounts_with_http_info(page_size=30)
 seen["gzip"] = header(zipped, "content-encoding")
 seen["gzip_rows"] = len(zipped.data.data)
 
+# Files, both ways.
+with tempfile.NamedTemporaryFile("w", suffix=".csv") as usage:
+    usage.write("ACCOUNT_ID,UOM,QTY\n" * 5000)
+    usage.flush()
+    seen["uploaded"] = client.usage_api().upload_usage_file(file=usage.name).success
+seen["downloaded"] = len(client.files_api().get_files("size-300000"))
+
 seen["deleted"] = accounts.delete_account(key).success
 try:
     accounts.get_account(key)
@@ -112,6 +140,7 @@ try:
 except Exception as error:
     seen["gone"] = getattr(error, "status", repr(error))
 
+seen["refused"] = waiting.result()
 print(json.dumps(seen), flush=True)
 # The client's timer for tokens sleeps ten minutes, and leaving in the usual way waits for it.
 os._exit(0)

@@ -10,6 +10,7 @@ impl Store {
     pub(super) fn payment_methods(&mut self, call: &Call, rest: &[&str]) -> Option<Answer> {
         match (call.method.as_str(), rest) {
             ("POST", []) => Some(self.post_payment_method(call)),
+            ("POST", ["credit-cards"]) => Some(self.post_credit_card(call)),
             ("GET", ["credit-cards", "accounts", key]) => Some(self.credit_cards(call, key)),
             ("GET", [id]) => Some(match self.find("paymentmethod", id) {
                 Some(found) => {
@@ -78,6 +79,29 @@ impl Store {
         }
         let id = self.insert("paymentmethod", record);
         Answer::pretty(StatusCode::OK, &json!({"success": true, "id": id}))
+    }
+
+    /// The older way, whose card has names of its own.
+    fn post_credit_card(&mut self, call: &Call) -> Answer {
+        let Some(wish) = call.json.as_object() else { return malformed(call) };
+        let (owner, number) = (text(wish, "accountKey"), text(wish, "creditCardNumber"));
+        let Some(account) = self.find("account", owner).map(|one| text(one, "id").to_owned())
+        else {
+            return not_found(call, "account", owner);
+        };
+        if number.is_empty() {
+            return missing(call, "creditCardNumber");
+        }
+        let last = number.get(number.len().saturating_sub(4)..).unwrap_or_default();
+        let id = self.insert(
+            "paymentmethod",
+            object(&json!({
+                "type": "CreditCard", "status": "Active", "isDefault": false, "accountId": account,
+                "cardNumber": format!("************{last}"), "cardType": wish.get("creditCardType"),
+                "expirationMonth": wish.get("expirationMonth"), "expirationYear": wish.get("expirationYear"),
+            })),
+        );
+        Answer::pretty(StatusCode::OK, &json!({"success": true, "paymentMethodId": id}))
     }
 
     fn credit_cards(&self, call: &Call, key: &str) -> Answer {
