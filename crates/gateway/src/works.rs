@@ -237,6 +237,7 @@ impl Works {
             name: Arc::clone(&written.name),
             entities: wiring::entities(written, &admission, &tokens, learnt),
             upstream,
+            own_hosts: wiring::own_hosts(written),
             admission,
             track_ids: wiring::track_ids(written.track_id),
             retry: wiring::retry(&written.retry, before.map(|before| &before.tenant.retry)),

@@ -11,6 +11,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
 use crate::call::Call;
+use crate::links::Rewriting;
 use crate::outbound::BODY_PATIENCE;
 use crate::progress::Progress;
 use crate::pump::Pumped;
@@ -31,6 +32,8 @@ pub struct Body {
 enum Content {
     Whole(Option<Bytes>),
     Flowing(Pumped),
+    /// Boxed, as few answers are so long.
+    Rewriting(Box<Rewriting>),
 }
 
 /// Zuora's answer ended before it was complete, so the caller must not take it for whole.
@@ -45,6 +48,10 @@ impl Body {
 
     pub(crate) fn flowing(pumped: Pumped) -> Self {
         Self { content: Content::Flowing(pumped), call: None }
+    }
+
+    pub(crate) fn rewriting(rewriting: Rewriting) -> Self {
+        Self { content: Content::Rewriting(Box::new(rewriting)), call: None }
     }
 
     /// Keeps the call open until this body ends.
@@ -68,6 +75,7 @@ impl http_body::Body for Body {
         let next = match &mut self.content {
             Content::Whole(bytes) => bytes.take().map(Ok),
             Content::Flowing(pumped) => ready!(pumped.poll_next(cx)),
+            Content::Rewriting(rewriting) => ready!(rewriting.poll_next(cx)),
         };
         let is_whole = matches!(self.content, Content::Whole(_));
         if let Some(call) = &mut self.call {
@@ -90,7 +98,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, len)),
-            Content::Flowing(_) => SizeHint::default(),
+            Content::Flowing(_) | Content::Rewriting(_) => SizeHint::default(),
         }
     }
 }
@@ -236,6 +244,7 @@ impl fmt::Debug for Content {
         match self {
             Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, len)),
             Self::Flowing(_) => f.write_str("Flowing"),
+            Self::Rewriting(_) => f.write_str("Rewriting"),
         }
     }
 }

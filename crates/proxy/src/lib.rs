@@ -20,6 +20,7 @@ mod key;
 mod lanes;
 mod learnt;
 mod leg;
+mod links;
 mod local;
 mod outbound;
 mod peer;

@@ -30,6 +30,7 @@ use crate::judge::{Next, judge, moment};
 use crate::key::{Key, is_read};
 use crate::lanes::CallLanes;
 use crate::leg::{Afterlife, Attempt, Failure, LONGEST_WORK, Leg};
+use crate::links::Links;
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound, Payload};
 use crate::peer::Peer;
@@ -153,7 +154,9 @@ impl Proxy {
                         // time at Zuora is dearer than time here.
                         tokio::task::yield_now().await;
                     }
-                    return Ok(relay(*answer, &route, outbound.is_write(), &self.tasks));
+                    let links = Links::of(&route, &outbound, call);
+                    let is_write = outbound.is_write();
+                    return Ok(relay(*answer, &route, Some(&links), is_write, &self.tasks));
                 }
                 Next::Requeue(ticket) => ask.place = Place::Front(ticket),
             }

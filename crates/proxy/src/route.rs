@@ -7,6 +7,7 @@ use credentials::Tokens;
 use http::{HeaderMap, HeaderName};
 use telemetry::{AppMetrics, Metrics, PoolMetrics, TenantMetrics};
 use tokio::time::Duration;
+use zuora::links::OwnHosts;
 use zuora::{LimitType, Operation, Policy};
 
 use crate::error::Error;
@@ -44,6 +45,8 @@ pub struct Tenant {
     pub name: Arc<str>,
     /// The way there.
     pub upstream: Upstream,
+    /// The hosts that links in its answers name when they mean itself.
+    pub own_hosts: Arc<OwnHosts>,
     /// Who goes next.
     pub admission: Arc<Admission>,
     /// Its entities; one without a name if it has only one.

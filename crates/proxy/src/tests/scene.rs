@@ -25,6 +25,7 @@ use hyper_util::rt::TokioIo;
 use telemetry::{Inventory, Metrics, Readings};
 use tokio::time::{Duration, Instant, sleep};
 use zuora::Policy;
+use zuora::links::OwnHosts;
 
 use crate::{
     App, Budgets, Connector, Entity, POOLS, Peer, Proxy, RetryPolicy, Stream, Table, Tenant,
@@ -41,20 +42,23 @@ const PIPE: usize = 16 * 1024;
 pub(super) struct Reply {
     status: u16,
     fields: Vec<(&'static str, String)>,
-    body: String,
+    body: Bytes,
     after: Duration,
     chunked: bool,
+    /// How long it falls silent before the last chunk.
+    pause: Duration,
     cut: bool,
 }
 
 impl Reply {
-    pub(super) fn new(status: u16, body: &str) -> Self {
+    pub(super) fn new(status: u16, body: impl AsRef<[u8]>) -> Self {
         Self {
             status,
             fields: Vec::new(),
-            body: body.to_owned(),
+            body: Bytes::copy_from_slice(body.as_ref()),
             after: Duration::ZERO,
             chunked: false,
+            pause: Duration::ZERO,
             cut: false,
         }
     }
@@ -88,6 +92,11 @@ impl Reply {
         Self { chunked: true, ..self }
     }
 
+    /// In chunks, the last of which comes so much later.
+    pub(super) fn pausing(self, pause: Duration) -> Self {
+        Self { pause, ..self.in_chunks() }
+    }
+
     fn into_response(self) -> Response<BoxBody<Bytes, Infallible>> {
         let mut response = Response::builder().status(self.status);
         if !self.fields.iter().any(|(name, _)| *name == "content-type") {
@@ -96,10 +105,17 @@ impl Reply {
         for (name, value) in self.fields {
             response = response.header(name, value);
         }
-        let body = Bytes::from(self.body);
+        let (body, pause) = (self.body, self.pause);
         let body = if self.chunked {
             let chunks: Vec<_> = body.chunks(8 * 1024).map(Bytes::copy_from_slice).collect();
-            let frames = futures_util::stream::iter(chunks).map(|chunk| Ok(Frame::data(chunk)));
+            let last = chunks.len().saturating_sub(1);
+            let chunks = futures_util::stream::iter(chunks.into_iter().enumerate());
+            let frames = chunks.then(move |(number, chunk)| async move {
+                if number == last && !pause.is_zero() {
+                    sleep(pause).await;
+                }
+                Ok(Frame::data(chunk))
+            });
             BodyExt::boxed(StreamBody::new(frames))
         } else {
             Full::new(body).boxed()
@@ -258,6 +274,7 @@ impl Scene {
                 &Uri::from_static("http://zuora"),
                 through(Arc::clone(&script)),
             ),
+            own_hosts: Arc::new(OwnHosts::of([&Uri::from_static("http://zuora")])),
             admission: Arc::clone(&admission),
             entities: vec![Entity { id: None, pools, tokens, learnt: Arc::default() }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
@@ -471,6 +488,20 @@ impl Reading {
     pub(super) async fn rest(&mut self) -> String {
         let body = self.response.body_mut().collect().await.unwrap().to_bytes();
         String::from_utf8(body.to_vec()).unwrap()
+    }
+
+    pub(super) fn field(&self, name: &str) -> &str {
+        self.response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// All that comes, whatever it is.
+    pub(super) async fn bytes(&mut self) -> Bytes {
+        self.response.body_mut().collect().await.unwrap().to_bytes()
+    }
+
+    /// The next bytes.
+    pub(super) async fn some(&mut self) -> Bytes {
+        self.response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap()
     }
 
     /// Reads on, and says whether the answer ends before it is complete.

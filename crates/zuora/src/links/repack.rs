@@ -8,6 +8,9 @@ use flate2::write::{GzEncoder, MultiGzDecoder};
 
 use super::Rewriter;
 
+/// Less than this is not worth passing on alone, as long as there is more to come at once.
+const LITTLE: usize = 8 * 1024;
+
 /// Unpacks, rewrites and packs again, a bounded step at a time: what a few bytes unpack to may be a thousand times as
 /// long.
 pub struct Repacker {
@@ -65,9 +68,10 @@ impl Repacker {
         Ok(())
     }
 
-    /// What has come out, packed; empty as long as that is little.
+    /// What has come out, packed; nothing as long as that is little.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(self.packing.get_mut())
+        let out = self.packing.get_mut();
+        if out.len() < LITTLE { Vec::new() } else { std::mem::take(out) }
     }
 
     /// All that can be said of the text now, for a reader who would have to wait for more.
@@ -78,7 +82,7 @@ impl Repacker {
         if std::mem::take(&mut self.holds) {
             self.packing.flush()?;
         }
-        Ok(self.take())
+        Ok(std::mem::take(self.packing.get_mut()))
     }
 
     /// The rest.
