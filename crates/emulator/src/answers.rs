@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json, ser::Formatter};
 use uuid::Uuid;
 
-use crate::{call::Call, category::Category, operations::Family};
+use crate::{call::Call, category::Category, operations::Family, soap};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=utf-8");
 
@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     pub(crate) content_type: HeaderValue,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) content: Content,
+    /// Whether it tells of a success, where its bytes are no JSON that says so.
+    pub(crate) success: Option<bool>,
 }
 
 /// What an answer carries.
@@ -29,7 +31,8 @@ pub(crate) enum Content {
 
 impl Answer {
     pub(crate) fn new(status: StatusCode, content_type: HeaderValue, bytes: Bytes) -> Self {
-        Self { status, content_type, headers: Vec::new(), content: Content::Bytes(bytes) }
+        let (headers, content) = (Vec::new(), Content::Bytes(bytes));
+        Self { status, content_type, headers, content, success: None }
     }
 
     /// Compact JSON.
@@ -61,6 +64,9 @@ impl Answer {
 
     /// Whether it tells of a success, at least of one row.
     pub(crate) fn succeeded(&self) -> bool {
+        if let Some(success) = self.success {
+            return success;
+        }
         let succeeded = |value: &Value| {
             let told = ["success", "Success"].iter().find_map(|name| value.get(*name)?.as_bool());
             told.unwrap_or_else(|| value.get("FaultCode").is_none())
@@ -105,6 +111,7 @@ pub(crate) fn failure(family: Family, modern: bool, category: Category, message:
             let body = json!({"FaultCode": category.word(), "FaultMessage": message});
             Answer::json(StatusCode::BAD_REQUEST, &body)
         }
+        Family::Soap => soap::fault(category.word(), message),
     }
 }
 
@@ -116,6 +123,9 @@ pub(crate) fn row_failure(category: Category, message: &str) -> Value {
 /// Lock contention: rolled back, worth trying again.
 pub(crate) fn contended(call: &Call) -> Answer {
     let message = Category::Lock.message();
+    if let Some(envelope) = &call.soap {
+        return soap::contended(envelope);
+    }
     if call.operation.family != Family::Action {
         return failure(call.operation.family, call.is_modern(), Category::Lock, message);
     }
@@ -152,6 +162,7 @@ pub(crate) fn refused_concurrency(family: Family) -> Answer {
             let body = json!({"FaultCode": "REQUEST_EXCEEDED_LIMIT", "FaultMessage": message});
             Answer::json(status, &body)
         }
+        Family::Soap => Answer { status, ..soap::fault("REQUEST_EXCEEDED_LIMIT", message) },
     }
 }
 
@@ -163,6 +174,7 @@ pub(crate) fn limit_in_body(family: Family) -> Answer {
             "Success": false,
             "Errors": [{"Code": "REQUEST_EXCEEDED_RATE", "Message": Category::Limit.message()}],
         })),
+        Family::Soap => soap::row_failure("REQUEST_EXCEEDED_RATE", Category::Limit.message()),
         _ => Answer::pretty(StatusCode::OK, &v1_reasons(50_000_070, Category::Limit.message())),
     };
     Answer { status: StatusCode::OK, ..refused }
@@ -184,6 +196,7 @@ pub(crate) fn unauthenticated(family: Family) -> Answer {
             Answer::json(status, &json!({"message": "Authentication error"}))
                 .with(header::WWW_AUTHENTICATE, HeaderValue::from_static(schemes))
         }
+        Family::Soap => soap::fault("INVALID_SESSION", "The session is invalid or has expired."),
         _ => {
             let reason = json!({"code": "90000011", "message": "Authentication error"});
             Answer::json(status, &json!({"success": false, "reasons": [reason]}))

@@ -10,7 +10,11 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::operations::{Family, Operation, classify};
+use crate::{
+    gate::Caller,
+    operations::{Family, Operation, classify},
+    soap::Envelope,
+};
 
 /// Bodies up to this size are read as JSON; of larger ones only the size is known.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
@@ -39,6 +43,12 @@ pub(crate) struct Call {
     pub(crate) body_bytes: u64,
     /// What the tenant calls it.
     pub(crate) request_id: HeaderValue,
+    /// Who makes it, once that is known.
+    pub(crate) caller: Option<Caller>,
+    /// The entity it is about, if the tenant has several.
+    pub(crate) entity: Option<String>,
+    /// The envelope, if it is a SOAP call whose body has been read.
+    pub(crate) soap: Option<Envelope>,
 }
 
 /// The body stopped before its end.
@@ -68,6 +78,9 @@ impl Call {
             body: Bytes::new(),
             body_bytes: 0,
             request_id: request_id.expect("a UUID is plain text"),
+            caller: None,
+            entity: None,
+            soap: None,
         }
     }
 
@@ -144,15 +157,23 @@ impl Call {
     }
 }
 
-/// The decoded parts of a path; `/rest/v1` reads as `/v1`.
+/// The decoded parts of a path; `/rest/v1` reads as `/v1`, and so do the
+/// spellings of the older hosts, `/apps/v1` and `/apps/api`.
 fn segments(path: &str) -> Vec<String> {
     let mut parts: Vec<String> = path
         .split('/')
         .filter(|part| !part.is_empty())
         .map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned())
         .collect();
-    if parts.len() > 1 && parts[0] == "rest" && parts[1] == "v1" {
-        parts.remove(0);
+    match parts.first_chunk().map(|first: &[String; 2]| first.each_ref().map(String::as_str)) {
+        Some(["rest" | "apps", "v1"]) => {
+            parts.remove(0);
+        }
+        Some(["apps", "api"]) => {
+            parts.remove(0);
+            parts[0] = "v1".to_owned();
+        }
+        _ => {}
     }
     parts
 }
@@ -176,9 +197,28 @@ impl Call {
         self.method == Method::POST && self.parts() == ["v1", "connections"]
     }
 
+    /// Whether it is a SOAP call, its version aside.
+    pub(crate) fn is_soap(&self) -> bool {
+        self.operation.family == Family::Soap && self.method == Method::POST
+    }
+
+    /// Whether it asks for the description of the SOAP API.
+    pub(crate) fn is_wsdl(&self) -> bool {
+        self.method == Method::GET && self.parts() == ["apps", "servlet", "GenerateWsdl"]
+    }
+
+    /// The version of the SOAP API that it names; 0: none that can be read.
+    pub(crate) fn soap_version(&self) -> f32 {
+        let version = match self.parts().as_slice() {
+            ["apps", "services", "a", version] => version.parse().ok(),
+            _ => self.parameter("version").and_then(|version| version.parse().ok()),
+        };
+        version.unwrap_or_default()
+    }
+
     /// Whether answers say how full the limit is: everything under `/v1`, and
     /// object query since January 2026.
     pub(crate) fn shows_limits(&self) -> bool {
-        !matches!(self.operation.family, Family::Other | Family::Nowhere)
+        !matches!(self.operation.family, Family::Other | Family::Soap | Family::Nowhere)
     }
 }

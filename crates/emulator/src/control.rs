@@ -38,6 +38,15 @@ struct OutsiderWish {
     permits: u32,
 }
 
+/// Who may log in from now on: pairs of a name and a secret. What is not named stays as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UsersWish {
+    clients: Option<Vec<(String, String)>>,
+    api_keys: Option<Vec<(String, String)>>,
+    soap_users: Option<Vec<(String, String)>>,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum FaultWish {
@@ -73,11 +82,15 @@ pub(crate) async fn answer(
         }
         ("POST", ["revoke"]) => {
             tenant.gate.revoke();
+            tenant.gate.end_sessions();
             done()
+        }
+        ("POST", ["credentials"]) => {
+            read(&call).map_or_else(identity, |wish| set_users(tenant, &wish))
         }
         _ => trouble(StatusCode::NOT_FOUND, "no such control"),
     };
-    Ok(dress::response(tenant, &call, answer, &Shows::default(), None))
+    Ok(dress::response(&call, answer, &Shows::default(), None))
 }
 
 fn ledger(tenant: &Inner, call: &Call) -> Answer {
@@ -103,6 +116,19 @@ fn set_limits(tenant: &Inner, wish: &BTreeMap<String, Option<u32>>) -> Answer {
     }
     for (limit_type, limit) in wish {
         tenant.limits.set(limit_type, *limit);
+    }
+    done()
+}
+
+fn set_users(tenant: &Inner, wish: &UsersWish) -> Answer {
+    if let Some(clients) = &wish.clients {
+        tenant.gate.set_clients(clients);
+    }
+    if let Some(keys) = &wish.api_keys {
+        tenant.gate.set_api_keys(keys);
+    }
+    if let Some(users) = &wish.soap_users {
+        tenant.gate.set_soap_users(users);
     }
     done()
 }

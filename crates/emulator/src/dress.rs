@@ -12,9 +12,11 @@ use crate::{
     body::AnswerBody,
     call::Call,
     faults::FaultKind,
+    gate::Caller,
     limits::Permit,
+    operations::Family,
     road::Shows,
-    server::Inner,
+    soap,
 };
 
 /// Answers above this size are compressed for who asks (Zuora: compression guide).
@@ -37,13 +39,12 @@ const RATE_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// The answer with the headers that every answer has.
 pub(crate) fn response(
-    tenant: &Inner,
     call: &Call,
     answer: Answer,
     shows: &Shows,
     permit: Option<Permit>,
 ) -> Response<AnswerBody> {
-    let (response, content) = head(tenant, call, answer, shows);
+    let (response, content) = head(call, answer, shows);
     match content {
         Content::Filler(bytes) => response.map(|()| AnswerBody::filler(bytes, permit)),
         Content::Bytes(bytes) => {
@@ -55,13 +56,12 @@ pub(crate) fn response(
 
 /// The same, with a body that breaks off after so many bytes.
 pub(crate) fn broken_response(
-    tenant: &Inner,
     call: &Call,
     answer: Answer,
     shows: &Shows,
     after: u64,
 ) -> Response<AnswerBody> {
-    let (response, content) = head(tenant, call, answer, shows);
+    let (response, content) = head(call, answer, shows);
     let whole = match content {
         Content::Bytes(bytes) => bytes,
         Content::Filler(size) => filler(size.min(after + 1)),
@@ -69,8 +69,8 @@ pub(crate) fn broken_response(
     response.map(|()| AnswerBody::broken(&whole, after))
 }
 
-fn head(tenant: &Inner, call: &Call, answer: Answer, shows: &Shows) -> (Response<()>, Content) {
-    let Answer { status, content_type, headers, mut content } = answer;
+fn head(call: &Call, answer: Answer, shows: &Shows) -> (Response<()>, Content) {
+    let Answer { status, content_type, headers, mut content, .. } = answer;
     let mut response = Response::new(());
     *response.status_mut() = status;
     let fields = response.headers_mut();
@@ -81,8 +81,10 @@ fn head(tenant: &Inner, call: &Call, answer: Answer, shows: &Shows) -> (Response
     if let Some(track_id) = call.headers.get(TRACK_ID) {
         fields.insert(TRACK_ID, track_id.clone());
     }
-    if status == StatusCode::OK && !call.is_login() {
-        fields.append(header::SET_COOKIE, tenant.gate.session_cookie());
+    if status == StatusCode::OK
+        && let Some(cookie) = call.caller.as_ref().and_then(Caller::cookie)
+    {
+        fields.append(header::SET_COOKIE, cookie);
     }
     show_limits(fields, shows);
     for (name, value) in headers {
@@ -161,7 +163,10 @@ pub(crate) fn preflight() -> Answer {
 }
 
 /// The answer to an entity that the tenant does not have.
-pub(crate) fn bad_entity() -> Answer {
+pub(crate) fn bad_entity(family: Family) -> Answer {
+    if family == Family::Soap {
+        return soap::fault("INVALID_VALUE", "The entity is invalid.");
+    }
     let reason = json!({"code": 90_000_020, "message": "The entity is invalid."});
     Answer::json(StatusCode::BAD_REQUEST, &json!({"success": false, "reasons": [reason]}))
 }

@@ -12,7 +12,13 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::{limits::Limits, locks::lock, operations::OperationKind};
+use crate::{
+    credential::{Brought, Credential},
+    gate::{Attempt, Caller},
+    limits::Limits,
+    locks::lock,
+    operations::OperationKind,
+};
 
 /// More apps than this share one line.
 const MOST_APPS: usize = 1_000;
@@ -22,6 +28,9 @@ const NO_APP: &str = "(none)";
 
 /// The line of all further apps.
 const OTHER_APPS: &str = "(other)";
+
+/// More logins than this are not remembered one by one.
+const MOST_LOGINS: usize = 10_000;
 
 /// The longest piece of a path, track id or key that the ledger remembers.
 const LONGEST_TEXT: usize = 512;
@@ -42,6 +51,18 @@ pub struct Executed {
     pub path: String,
     /// What it does.
     pub kind: OperationKind,
+    /// The SOAP call, such as `query`, if it was one.
+    #[serde(default)]
+    pub soap_call: Option<String>,
+    /// What said who made it.
+    #[serde(default)]
+    pub credential: Option<Credential>,
+    /// Who made it: the client id, or the name of the API user.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The entity it was about, if the tenant has several.
+    #[serde(default)]
+    pub entity: Option<String>,
     /// The limit type it counted against, after its entity if there are several.
     pub limit_type: String,
     /// How many calls of that limit type were being worked on when it began,
@@ -87,6 +108,33 @@ pub struct Refusal {
     pub app: Option<String>,
     /// The whole track id.
     pub track_id: Option<String>,
+}
+
+/// A way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginKind {
+    /// `POST /oauth/token`.
+    Token,
+    /// `POST /v1/connections`.
+    Connection,
+    /// SOAP `login`.
+    Soap,
+}
+
+/// One login, granted or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// When, in milliseconds since the start.
+    pub at_ms: u64,
+    /// Which of them.
+    pub kind: LoginKind,
+    /// Who it claimed to be: a client id or a user name.
+    pub user: Option<String>,
+    /// The entity that it named.
+    pub entity: Option<String>,
+    /// Whether it got a token or a session.
+    pub granted: bool,
 }
 
 /// What an app did, by the prefix of its track ids.
@@ -135,6 +183,25 @@ pub struct Ledger {
     pub token_calls: u64,
     /// Those of them that got no token.
     pub token_refused: u64,
+    /// Calls of `POST /v1/connections`.
+    #[serde(default)]
+    pub connection_logins: u64,
+    /// Those of them that got no session.
+    #[serde(default)]
+    pub connection_refused: u64,
+    /// SOAP calls of `login`.
+    #[serde(default)]
+    pub soap_logins: u64,
+    /// Those of them that got no session.
+    #[serde(default)]
+    pub soap_refused: u64,
+    /// The last logins of any kind, oldest first, as many as of calls.
+    #[serde(default)]
+    pub logins: Vec<Login>,
+    /// What API calls brought along to say who makes them, valid or not, and
+    /// how many did: `bearer`, or `bearer+cookie` if they brought both.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, u64>,
     /// Calls refused for want of a valid credential.
     pub unauthenticated_calls: u64,
     /// API calls without a track id.
@@ -216,6 +283,10 @@ pub(crate) enum Event {
     RefusedRate,
     TokenCall,
     TokenRefused,
+    ConnectionLogin,
+    ConnectionRefused,
+    SoapLogin,
+    SoapRefused,
     Unauthenticated,
     MissingTrackId,
     InvalidTrackId,
@@ -235,6 +306,7 @@ pub(crate) struct Book {
     born: Instant,
     capacity: usize,
     events: [AtomicU64; EVENTS],
+    brought: [AtomicU64; Brought::SETS],
     entries: Mutex<Entries>,
 }
 
@@ -246,6 +318,7 @@ struct Entries {
     effective: u64,
     last: VecDeque<Executed>,
     refusals: VecDeque<Refusal>,
+    logins: VecDeque<Login>,
     apps: BTreeMap<String, AppTotals>,
 }
 
@@ -257,6 +330,9 @@ pub(crate) struct Entry<'a> {
     pub(crate) method: &'a Method,
     pub(crate) path: &'a str,
     pub(crate) kind: OperationKind,
+    pub(crate) soap_call: Option<&'a str>,
+    pub(crate) caller: Option<&'a Caller>,
+    pub(crate) entity: Option<&'a str>,
     pub(crate) limit_type: &'a str,
     pub(crate) in_flight: u32,
     pub(crate) track_id: Option<&'a str>,
@@ -273,6 +349,7 @@ impl Book {
             born,
             capacity,
             events: Default::default(),
+            brought: std::array::from_fn(|_| AtomicU64::new(0)),
             entries: Mutex::new(Entries::empty(born)),
         }
     }
@@ -300,6 +377,36 @@ impl Book {
         entries.refusals.push_back(refusal);
     }
 
+    /// Counts a login, and remembers whose it was.
+    pub(crate) fn enter_login(&self, kind: LoginKind, attempt: &Attempt) {
+        let (all, refused) = match kind {
+            LoginKind::Token => (Event::TokenCall, Event::TokenRefused),
+            LoginKind::Connection => (Event::ConnectionLogin, Event::ConnectionRefused),
+            LoginKind::Soap => (Event::SoapLogin, Event::SoapRefused),
+        };
+        self.count(all);
+        if !attempt.granted {
+            self.count(refused);
+        }
+        let login = Login {
+            at_ms: self.now_ms(),
+            kind,
+            user: attempt.user.as_deref().map(short),
+            entity: attempt.entity.as_deref().map(short),
+            granted: attempt.granted,
+        };
+        let mut entries = lock(&self.entries);
+        if entries.logins.len() >= MOST_LOGINS {
+            entries.logins.pop_front();
+        }
+        entries.logins.push_back(login);
+    }
+
+    /// Counts what a call brought along to say who makes it.
+    pub(crate) fn count_brought(&self, brought: Brought) {
+        self.brought[brought.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn enter(&self, entry: &Entry<'_>) {
         let app = entry.track_id.map(app_of);
         let mut entries = lock(&self.entries);
@@ -320,6 +427,10 @@ impl Book {
             method: entry.method.as_str().to_owned(),
             path: short(entry.path),
             kind: entry.kind,
+            soap_call: entry.soap_call.map(short),
+            credential: entry.caller.map(|caller| caller.credential),
+            user: entry.caller.map(|caller| short(&caller.who.name)),
+            entity: entry.entity.map(short),
             limit_type: entry.limit_type.to_owned(),
             in_flight: entry.in_flight,
             app: app.map(short),
@@ -340,11 +451,13 @@ impl Book {
         ledger.executed = entries.last.iter().skip(skipped).cloned().collect();
         let skipped = entries.refusals.len().saturating_sub(most);
         ledger.refusals = entries.refusals.iter().skip(skipped).cloned().collect();
+        let skipped = entries.logins.len().saturating_sub(most);
+        ledger.logins = entries.logins.iter().skip(skipped).cloned().collect();
         ledger
     }
 
     pub(crate) fn reset(&self) {
-        for event in &self.events {
+        for event in self.events.iter().chain(&self.brought) {
             event.store(0, Ordering::Relaxed);
         }
         *lock(&self.entries) = Entries::empty(Instant::now());
@@ -359,6 +472,12 @@ impl Book {
         u64::try_from(moment.duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn brought_by_name(&self) -> BTreeMap<String, u64> {
+        let counts = self.brought.iter().map(|count| count.load(Ordering::Relaxed)).enumerate();
+        let seen = counts.filter(|(_, count)| *count > 0);
+        seen.map(|(index, count)| (Brought::name_of(index), count)).collect()
+    }
+
     fn counters(&self, limits: &Limits) -> Ledger {
         let event = |event: Event| self.events[event as usize].load(Ordering::Relaxed);
         let mut ledger = Ledger {
@@ -366,6 +485,11 @@ impl Book {
             refused_rate: event(Event::RefusedRate),
             token_calls: event(Event::TokenCall),
             token_refused: event(Event::TokenRefused),
+            connection_logins: event(Event::ConnectionLogin),
+            connection_refused: event(Event::ConnectionRefused),
+            soap_logins: event(Event::SoapLogin),
+            soap_refused: event(Event::SoapRefused),
+            credentials: self.brought_by_name(),
             unauthenticated_calls: event(Event::Unauthenticated),
             missing_track_ids: event(Event::MissingTrackId),
             invalid_track_ids: event(Event::InvalidTrackId),
@@ -405,9 +529,9 @@ impl Book {
 
 impl Entries {
     fn empty(since: Instant) -> Self {
-        let (last, refusals) = (VecDeque::new(), VecDeque::new());
+        let (last, refusals, logins) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
         let apps = BTreeMap::new();
-        Self { since, total: 0, writes: 0, effective: 0, last, refusals, apps }
+        Self { since, total: 0, writes: 0, effective: 0, last, refusals, logins, apps }
     }
 
     fn charge(&mut self, app: &str, busy_seconds: f64) {

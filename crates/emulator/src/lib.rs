@@ -30,9 +30,19 @@
 //!
 //! - **Tokens.** `POST /oauth/token` with the client in the form or as HTTP
 //!   Basic; 32 opaque hexadecimal digits that expire; several valid at once;
-//!   100 calls a minute and address, told by `X-RateLimit-*-minute`.
-//!   [`Options::api_key`] and the `ZSession` cookie of `POST /v1/connections`
-//!   are accepted too, as older clients use them.
+//!   100 logins a minute and address, told by `X-RateLimit-*-minute`. Clients
+//!   come and go at run time ([`Tenant::set_clients`]).
+//! - **Sessions**, as older clients use them: the `ZSession` cookie of `POST
+//!   /v1/connections` with [`Options::api_key`], and the session of a SOAP
+//!   `login`. Each serves as a cookie, as `Authorization: ZSession`, and in
+//!   SOAP; each ends [`Options::session_lifetime`] after its last call. Every
+//!   HTTP 200 sets a cookie that names the session of whoever called.
+//! - **SOAP 1.1** at `/apps/services/a/{version}`: `login`, `query`,
+//!   `queryMore`, `create`, `update`, `delete`, `generate`, `subscribe` and
+//!   `getUserInfo`, on the same data. The session is taken from the envelope
+//!   alone, where its namespace has it; a token does, too, if the
+//!   `Authorization` header holds one of the same client. `GET
+//!   /apps/servlet/GenerateWsdl` describes what there is, with Zuora's names.
 //! - **Concurrency limits** per limit type and entity: `Default` 40,
 //!   `High-volume transactions` 200, `Object Query` 80. One call more is
 //!   refused at once with HTTP 429 and `Retry-After: 120`, in the shape of its
@@ -71,7 +81,7 @@
 //!
 //! # What is not
 //!
-//! TLS; SOAP, but for the shape of its failures; the asynchronous form
+//! TLS; a host of its own for SOAP; the asynchronous form
 //! `/v1/async/…` of other operations and its callouts, and contention there; AQuA, data queries and other jobs (they succeed at once, without
 //! results); prices, invoices and any other reckoning: amounts are made up.
 //! CRUD failures come as HTTP 200, and tokens know no permissions. An action
@@ -117,7 +127,8 @@
 //! | `DELETE /emulator/faults` | | takes back those that wait |
 //! | `POST /emulator/limits` | `{"Default": 20, "Object Query": null}` | changes limits; `null` lifts one |
 //! | `POST /emulator/outsider` | `{"limit_type": "Default", "permits": 10}` | somebody else holds so many permits from now on |
-//! | `POST /emulator/revoke` | | takes all tokens back |
+//! | `POST /emulator/revoke` | | takes all tokens back and ends all sessions |
+//! | `POST /emulator/credentials` | `{"clients": [["id", "secret"]], "api_keys": [], "soap_users": []}` | who may log in from now on; what is absent stays |
 //!
 //! Cuts are faults like the others:
 //!
@@ -154,27 +165,32 @@ mod call;
 mod category;
 mod contention;
 mod control;
+mod credential;
 mod dress;
+mod entities;
 mod faults;
+mod gate;
 mod idempotency;
 mod ledger;
 mod limits;
 mod locks;
 mod message;
-mod oauth;
 mod operations;
 mod options;
 mod rate;
 mod road;
 mod server;
 mod service_time;
+mod sessions;
 mod shapes;
+mod soap;
 mod store;
 mod wire;
 
 pub use category::Category;
+pub use credential::Credential;
 pub use faults::{Fault, FaultKind, Strike};
-pub use ledger::{AppTotals, Executed, ExecutedTwice, Ledger, Refusal};
+pub use ledger::{AppTotals, Executed, ExecutedTwice, Ledger, Login, LoginKind, Refusal};
 pub use limits::Outsider;
 pub use operations::OperationKind;
 pub use options::{Options, RateWindow, Reclassified};

@@ -43,6 +43,8 @@ pub(crate) enum Family {
     Action,
     Files,
     ObjectQuery,
+    /// SOAP, and its description.
+    Soap,
     /// Paths without `/v1` that Zuora has, which answer without limit headers.
     Other,
     /// Nothing there: the edge answers.
@@ -101,6 +103,7 @@ fn family(parts: &[&str]) -> Family {
         ["v1", ..] => Family::V1,
         ["object-query", ..] => Family::ObjectQuery,
         ["v2", _, ..] => Family::Other,
+        ["apps", "services", "a", _] | ["apps", "servlet", "GenerateWsdl"] => Family::Soap,
         [first, ..] if ELSEWHERE.contains(first) => Family::Other,
         _ => Family::Nowhere,
     }
@@ -120,6 +123,7 @@ fn limit_type(method: &Method, parts: &[&str]) -> &'static str {
 fn kind(method: &Method, parts: &[&str]) -> OperationKind {
     match (method.as_str(), parts) {
         (_, ["v1", "action", "query" | "queryMore"]) => OperationKind::Read,
+        (_, ["v1", "connections"]) => OperationKind::Read,
         (_, ["v1", "action", ..]) => OperationKind::Action,
         ("POST", ["v1", .., "preview"]) => OperationKind::Preview,
         ("POST", ["v1", "rsa-signatures" | "hmac-signatures", ..]) => OperationKind::Preview,
@@ -164,6 +168,7 @@ mod tests {
         check("GET", "/object-query/accounts", OBJECT_QUERY, Family::ObjectQuery, Read);
         check("GET", "/v2/accounts", OBJECT_QUERY, Family::Other, Read);
         check("GET", "/workflows", DEFAULT, Family::Other, Read);
+        check("POST", "/apps/services/a/91.0", DEFAULT, Family::Soap, Create);
         check("GET", "/robots.txt", DEFAULT, Family::Nowhere, Read);
     }
 }

@@ -17,6 +17,10 @@ pub struct Options {
     /// What `nextPage` and other absolute links begin with. `None`: the
     /// address listened on, over `http`.
     pub public_url: Option<String>,
+    /// What the `ServerUrl` of a SOAP login and the address in the WSDL begin
+    /// with. `None`: what other links begin with. Zuora has SOAP on a host of
+    /// its own; here one address serves both.
+    pub soap_public_url: Option<String>,
     /// The limit of each limit type; a type that is not named has none.
     pub limits: Vec<(String, u32)>,
     /// Whether calls over a limit are refused. With `false` they are let in
@@ -26,8 +30,15 @@ pub struct Options {
     /// match wins. This is how a limit type that no client knows comes about.
     pub reclassified: Vec<Reclassified>,
     /// The entities of a Multi-entity tenant. Each has limits of its own; the
-    /// first is meant when `Zuora-Entity-Ids` is absent. Empty: one entity.
+    /// first is meant when a call names none. A token is for the entity that
+    /// its own call named, and for all of them otherwise; so are sessions.
+    /// Empty: one entity, and whatever names one is not looked at.
     pub entities: Vec<String>,
+    /// Names of entities for the older `entityName`, each with its id.
+    pub entity_names: Vec<(String, String)>,
+    /// Whether a call must name its entity if its token is for several, as
+    /// Zuora says of `Zuora-Entity-Ids`. Otherwise the first is meant.
+    pub entity_required: bool,
     /// How long the tenant works on a call.
     pub service_time: ServiceTime,
     /// Whether writes on the same account that overlap in time contend: the
@@ -42,11 +53,16 @@ pub struct Options {
     /// `apiAccessKeyId` and `apiSecretAccessKey` that are accepted in place of
     /// a token; `None`: such headers are no credential.
     pub api_key: Option<(String, String)>,
+    /// The only user name and password that SOAP `login` takes; `None`: any.
+    pub soap_user: Option<(String, String)>,
     /// How long a token is valid.
     pub token_lifetime: Duration,
+    /// How long a session lives after its last call (Zuora: session timeout of
+    /// the security policies, 15 minutes at least).
+    pub session_lifetime: Duration,
     /// The `Retry-After` of a refusal for concurrency.
     pub retry_after: Duration,
-    /// How many calls of `/oauth/token` one address may make in a minute.
+    /// How many logins of any kind one address may make in a minute.
     pub auth_per_minute: u32,
     /// The rate windows of the API class; empty: no rate limit, no headers.
     pub rate: Vec<RateWindow>,
@@ -90,6 +106,7 @@ impl Default for Options {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             public_url: None,
+            soap_public_url: None,
             limits: vec![
                 ("Default".into(), 40),
                 ("High-volume transactions".into(), 200),
@@ -98,12 +115,16 @@ impl Default for Options {
             enforce_limits: true,
             reclassified: Vec::new(),
             entities: Vec::new(),
+            entity_names: Vec::new(),
+            entity_required: false,
             service_time: ServiceTime::Constant(Duration::from_millis(50)),
             lock_contention: false,
             client_id: None,
             client_secret: None,
             api_key: None,
+            soap_user: None,
             token_lifetime: Duration::from_secs(3598),
+            session_lifetime: Duration::from_secs(15 * 60),
             retry_after: Duration::from_secs(120),
             auth_per_minute: 100,
             rate: Vec::new(),
@@ -130,7 +151,9 @@ impl fmt::Debug for Options {
             .field("client_id", &self.client_id)
             .field("client_secret", &self.client_secret.as_ref().map(|_| "***"))
             .field("api_key", &self.api_key.as_ref().map(|_| "***"))
+            .field("soap_user", &self.soap_user.as_ref().map(|_| "***"))
             .field("token_lifetime", &self.token_lifetime)
+            .field("session_lifetime", &self.session_lifetime)
             .field("retry_after", &self.retry_after)
             .field("auth_per_minute", &self.auth_per_minute)
             .field("rate", &self.rate)

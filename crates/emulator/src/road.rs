@@ -20,15 +20,19 @@ use crate::{
     call::{Call, is_track_id},
     category::Category,
     contention::Hold,
-    control, dress,
+    control,
+    credential::Brought,
+    dress,
+    entities::BadEntity,
     faults::{FaultKind, Met, Strike},
+    gate::Refused,
     idempotency::{Claim, Known, LONGEST_KEY},
-    ledger::{Entry, Event},
+    ledger::{Entry, Event, LoginKind},
     limits::{Permit, Pool},
-    oauth::Login,
     rate::{Counted, RateShown},
     server::Inner,
     shapes::ErrorShape,
+    soap::{self, Envelope},
     wire::Link,
 };
 
@@ -87,12 +91,18 @@ pub(crate) async fn answer(
     let mut body = Some(body);
     let early = match arrive(&tenant, &call, fault.as_ref()) {
         Ok(()) if call.is_login() => login(&tenant, peer, &mut call, body.take(), &fault).await,
-        Ok(()) => match enter(&tenant, &call, fault.as_ref(), &mut shows) {
-            Ok(permit) => {
-                return work(tenant, call, body.take(), permit, fault, shows).await;
+        Ok(()) => {
+            let fault_met = fault.as_ref();
+            let entered = if call.is_soap() {
+                enter_soap(&tenant, peer, &mut call, body.take(), fault_met, &mut shows).await
+            } else {
+                enter(&tenant, peer, &mut call, fault_met, &mut shows)
+            };
+            match entered {
+                Ok(permit) => return work(tenant, call, body.take(), permit, fault, shows).await,
+                Err(early) => early,
             }
-            Err(early) => early,
-        },
+        }
         Err(early) => early,
     };
     match early {
@@ -101,7 +111,7 @@ pub(crate) async fn answer(
             if let Some(body) = body {
                 timeout(DRAINED_WITHIN, drain(&call.headers, body)).await.unwrap_or_default();
             }
-            Ok(dress::response(&tenant, &call, *answer, &shows, None))
+            Ok(dress::response(&call, *answer, &shows, None))
         }
     }
 }
@@ -136,6 +146,7 @@ fn arrive(tenant: &Inner, call: &Call, fault: Option<&FaultKind>) -> Result<(), 
             Some(answers::limit_in_body(family))
         }
         _ if call.method == Method::OPTIONS => Some(dress::preflight()),
+        _ if call.is_wsdl() => Some(tenant.description(call)),
         _ => None,
     };
     answer.map_or(Ok(()), |answer| Err(early(answer)))
@@ -144,33 +155,125 @@ fn arrive(tenant: &Inner, call: &Call, fault: Option<&FaultKind>) -> Result<(), 
 /// Everything between the door and the permit.
 fn enter(
     tenant: &Inner,
-    call: &Call,
+    peer: IpAddr,
+    call: &mut Call,
     fault: Option<&FaultKind>,
     shows: &mut Shows,
 ) -> Result<Option<Permit>, Early> {
     if call.operation.family == crate::operations::Family::Nowhere {
         return Err(early(answers::html_not_found()));
     }
-    authenticate(tenant, call)?;
-    look_at_track_id(tenant, call);
-    count_rate(tenant, fault, shows)?;
     if call.is_connection() {
+        connect(tenant, peer, call)?;
+        look_at_track_id(tenant, call);
+        count_rate(tenant, fault, shows)?;
         return Ok(None);
     }
-    admit(tenant, call, fault, shows).map(Some)
+    tenant.book.count_brought(Brought::with(&call.headers, false));
+    call.caller = tenant.gate.identify(&call.headers);
+    take_in(tenant, call, fault, shows).map(Some)
 }
 
-fn authenticate(tenant: &Inner, call: &Call) -> Result<(), Early> {
-    let admitted = if call.is_connection() {
-        tenant.gate.holds_key(&call.headers)
-    } else {
-        tenant.gate.admits(&call.headers)
-    };
-    if admitted {
-        return Ok(());
+/// The same for SOAP: who calls is in the body, so that is read first.
+async fn enter_soap(
+    tenant: &Inner,
+    peer: IpAddr,
+    call: &mut Call,
+    body: Option<Incoming>,
+    fault: Option<&FaultKind>,
+    shows: &mut Shows,
+) -> Result<Option<Permit>, Early> {
+    if let Some(body) = body
+        && !takes_body(call, body).await
+    {
+        tenant.book.count(Event::Unfinished);
+        return Err(Early::Cut);
     }
-    tenant.book.count(Event::Unauthenticated);
-    Err(early(answers::unauthenticated(call.operation.family)))
+    let envelope =
+        Envelope::read(&call.body).map_err(|message| early(soap::client_fault(&message)))?;
+    if envelope.is_login() {
+        return Err(login_with_soap(tenant, peer, call, &envelope, fault).await);
+    }
+    call.operation.kind = envelope.kind();
+    call.json = envelope.to_action();
+    tenant.book.count_brought(Brought::with(&call.headers, envelope.session.is_some()));
+    let session = envelope.session.as_deref();
+    call.caller = session.and_then(|session| tenant.gate.identify_soap(&call.headers, session));
+    call.soap = Some(envelope);
+    take_in(tenant, call, fault, shows).map(Some)
+}
+
+/// Lets a call in whose caller has been looked for.
+fn take_in(
+    tenant: &Inner,
+    call: &mut Call,
+    fault: Option<&FaultKind>,
+    shows: &mut Shows,
+) -> Result<Permit, Early> {
+    let Some(caller) = &call.caller else {
+        tenant.book.count(Event::Unauthenticated);
+        return Err(early(answers::unauthenticated(call.operation.family)));
+    };
+    look_at_track_id(tenant, call);
+    let entity = tenant.gate.entity_of(&caller.who, &call.headers).map(|id| id.map(str::to_owned));
+    call.entity = entity.map_err(|BadEntity| early(dress::bad_entity(call.operation.family)))?;
+    count_rate(tenant, fault, shows)?;
+    admit(tenant, call, fault, shows)
+}
+
+/// Begins the session of an API user who came with a key.
+fn connect(tenant: &Inner, peer: IpAddr, call: &mut Call) -> Result<(), Early> {
+    let (attempt, begun) = tenant.gate.connect(peer, &call.headers);
+    tenant.book.enter_login(LoginKind::Connection, &attempt);
+    let family = call.operation.family;
+    let refused = match begun {
+        Ok(caller) => {
+            call.caller = Some(caller);
+            return Ok(());
+        }
+        Err(Refused::TooMany) => answers::refused_rate("minute", 60),
+        Err(Refused::BadEntity) => dress::bad_entity(family),
+        Err(Refused::Unknown) => {
+            tenant.book.count(Event::Unauthenticated);
+            answers::unauthenticated(family)
+        }
+    };
+    Err(early(refused))
+}
+
+/// Answers a SOAP `login`, or does what a fault makes of it.
+async fn login_with_soap(
+    tenant: &Inner,
+    peer: IpAddr,
+    call: &Call,
+    envelope: &Envelope,
+    fault: Option<&FaultKind>,
+) -> Early {
+    if let Some(fault) = fault {
+        sleep(fault.delay()).await;
+    }
+    match fault {
+        Some(FaultKind::CutRequest { executed: false, .. }) => return Early::Cut,
+        Some(FaultKind::Fail { category, shape, message_bytes }) => {
+            let shape = shape.unwrap_or(ErrorShape::SoapFault);
+            return early(shape.failure(*category, true, *message_bytes, &call.path));
+        }
+        Some(FaultKind::GatewayTimeout { .. }) => return early(answers::html_timeout()),
+        _ => {}
+    }
+    let entity = (envelope.optional("entityId"), envelope.optional("entityName"));
+    let (user, password) = (envelope.text("username"), envelope.text("password"));
+    let (attempt, begun) = tenant.gate.soap_login(peer, user, password, entity);
+    tenant.book.enter_login(LoginKind::Soap, &attempt);
+    let answer = match begun {
+        Ok(session) => soap::session(&tenant.soap_address(call), &session),
+        Err(Refused::TooMany) => answers::refused_concurrency(call.operation.family),
+        Err(Refused::BadEntity) => dress::bad_entity(call.operation.family),
+        Err(Refused::Unknown) => {
+            soap::login_fault("The user name and the password do not belong together.")
+        }
+    };
+    spoil_login(fault, answer)
 }
 
 fn look_at_track_id(tenant: &Inner, call: &Call) {
@@ -210,10 +313,9 @@ fn admit(
     fault: Option<&FaultKind>,
     shows: &mut Shows,
 ) -> Result<Permit, Early> {
-    let entity = tenant.entity_of(call);
     let limit_type = tenant.limit_type_of(call);
-    let Some(pool) = tenant.limits.pool(entity, limit_type) else {
-        return Err(early(dress::bad_entity()));
+    let Some(pool) = tenant.limits.pool(call.entity.as_deref(), limit_type) else {
+        return Err(early(dress::bad_entity(call.operation.family)));
     };
     if call.shows_limits() {
         shows.pool = Some(Arc::clone(pool));
@@ -223,7 +325,14 @@ fn admit(
         Some(permit) => Ok(permit),
         None => {
             tenant.book.refuse(pool.label(), call.header("zuora-track-id"));
-            let answer = answers::refused_concurrency(call.operation.family);
+            // Before version 51 SOAP had no word for it (Zuora: SOAP calls).
+            let answer = if call.is_soap() && call.soap_version() < 51.0 {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let message = Category::Limit.message();
+                Answer { status, ..soap::fault("UNKNOWN_ERROR", message) }
+            } else {
+                answers::refused_concurrency(call.operation.family)
+            };
             let seconds = HeaderValue::from(tenant.options.retry_after.as_secs());
             Err(early(answer.with(http::header::RETRY_AFTER, seconds)))
         }
@@ -237,28 +346,38 @@ async fn login(
     body: Option<Incoming>,
     fault: &Option<FaultKind>,
 ) -> Early {
-    tenant.book.count(Event::TokenCall);
     if let Some(body) = body
         && !takes_body(call, body).await
     {
+        tenant.book.count(Event::TokenCall);
         return Early::Cut;
     }
     if let Some(fault) = fault {
         sleep(fault.delay()).await;
     }
     match fault {
-        Some(FaultKind::CutRequest { executed: false, .. }) => return Early::Cut,
+        Some(FaultKind::CutRequest { executed: false, .. }) => {
+            tenant.book.count(Event::TokenCall);
+            return Early::Cut;
+        }
         Some(FaultKind::Fail { category, shape, message_bytes }) => {
+            tenant.book.count(Event::TokenCall);
             let shape = shape.unwrap_or(ErrorShape::Spring);
             return early(shape.failure(*category, true, *message_bytes, &call.path));
         }
-        Some(FaultKind::GatewayTimeout { .. }) => return early(answers::html_timeout()),
+        Some(FaultKind::GatewayTimeout { .. }) => {
+            tenant.book.count(Event::TokenCall);
+            return early(answers::html_timeout());
+        }
         _ => {}
     }
-    let (login, answer) = tenant.gate.login(peer, &call.headers, &call.body);
-    if login == Login::Refused {
-        tenant.book.count(Event::TokenRefused);
-    }
+    let (attempt, answer) = tenant.gate.login(peer, &call.headers, &call.body);
+    tenant.book.enter_login(LoginKind::Token, &attempt);
+    spoil_login(fault.as_ref(), answer)
+}
+
+/// The answer to a login, or what a fault makes of it.
+fn spoil_login(fault: Option<&FaultKind>, answer: Answer) -> Early {
     match fault {
         Some(
             FaultKind::Cut { executed: true }
@@ -268,7 +387,7 @@ async fn login(
         Some(FaultKind::RefuseRate { .. } | FaultKind::RefuseConcurrency) => {
             early(answers::refused_rate("minute", 60))
         }
-        other => early(dress::fault_answer(other.as_ref()).unwrap_or(answer)),
+        other => early(dress::fault_answer(other).unwrap_or(answer)),
     }
 }
 
@@ -295,7 +414,7 @@ async fn work(
         Ok(claim) => claim,
         Err(answer) => {
             drop(permit);
-            return Ok(dress::response(&tenant, &call, answer, &shows, None));
+            return Ok(dress::response(&call, answer, &shows, None));
         }
     };
     let delay = fault.as_ref().map(FaultKind::delay).unwrap_or_default();
@@ -311,8 +430,8 @@ async fn work(
         Some(FaultKind::GatewayTimeout { after_ms, completes_after_ms }) => {
             give_up(job, after_ms, completes_after_ms, &shows).await
         }
-        _ if time.is_zero() => send(&tenant, job.execute(), &shows),
-        _ => send(&tenant, Handoff::new(job, time).await, &shows),
+        _ if time.is_zero() => send(job.execute(), &shows),
+        _ => send(Handoff::new(job, time).await, &shows),
     }
 }
 
@@ -340,7 +459,7 @@ async fn give_up(
             sleep(after).await;
         }
     }
-    Ok(dress::response(&tenant, &call, answers::html_timeout(), shows, None))
+    Ok(dress::response(&call, answers::html_timeout(), shows, None))
 }
 
 fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
@@ -381,20 +500,20 @@ fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
 }
 
 /// Turns finished work into an answer, or into what a fault makes of it.
-fn send(tenant: &Inner, done: Done, shows: &Shows) -> Result<Response<AnswerBody>, Cut> {
+fn send(done: Done, shows: &Shows) -> Result<Response<AnswerBody>, Cut> {
     let Done { answer, call, permit, fault } = done;
     match fault {
         Some(FaultKind::Cut { executed: true } | FaultKind::CutRequest { .. }) => Err(Cut),
         Some(FaultKind::CutBody { after }) => {
-            Ok(dress::broken_response(tenant, &call, answer, shows, after))
+            Ok(dress::broken_response(&call, answer, shows, after))
         }
         Some(FaultKind::BodySize { bytes }) => {
             let answer = dress::resized(answer, bytes);
-            Ok(dress::response(tenant, &call, answer, shows, permit))
+            Ok(dress::response(&call, answer, shows, permit))
         }
         fault => {
             let answer = dress::fault_answer(fault.as_ref()).unwrap_or(answer);
-            Ok(dress::response(tenant, &call, answer, shows, permit))
+            Ok(dress::response(&call, answer, shows, permit))
         }
     }
 }
@@ -463,6 +582,9 @@ impl Job {
             method: &call.method,
             path: &call.path,
             kind: call.operation.kind,
+            soap_call: call.soap.as_ref().map(|envelope| envelope.call.as_str()),
+            caller: call.caller.as_ref(),
+            entity: call.entity.as_deref(),
             limit_type: label,
             in_flight: permit.as_ref().map_or(0, Permit::in_flight),
             track_id: call.header("zuora-track-id"),

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -29,15 +30,16 @@ use crate::{
     contention::{Contention, Hold},
     control::Outsiders,
     faults::{Fault, Faults, Strike},
+    gate::Gate,
     idempotency::Keys,
     ledger::{Book, Ledger},
     limits::{Limits, Outsider},
     locks::lock,
-    oauth::Gate,
     options::Options,
     rate::Rate,
     road,
     service_time::ServiceTime,
+    soap,
     store::Store,
     wire::{Link, Stream, Wire},
 };
@@ -75,6 +77,8 @@ pub struct Tenant {
 pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) address: SocketAddr,
+    /// What absolute links begin with.
+    base_url: String,
     pub(crate) gate: Gate,
     pub(crate) limits: Limits,
     pub(crate) rate: Option<Rate>,
@@ -205,6 +209,32 @@ impl Tenant {
         self.inner.gate.revoke();
     }
 
+    /// Ends all sessions: whoever uses one is answered 401, and in SOAP with
+    /// the fault `INVALID_SESSION`.
+    pub fn end_sessions(&self) {
+        self.inner.gate.end_sessions();
+    }
+
+    /// From now on these clients get tokens, each an id and a secret, and no
+    /// others; the tokens of others end. Two of one id are two secrets that
+    /// are valid at once.
+    pub fn set_clients(&self, clients: &[(&str, &str)]) {
+        self.inner.gate.set_clients(&owned(clients));
+    }
+
+    /// From now on these API users get in, by their `apiAccessKeyId` and
+    /// `apiSecretAccessKey` or with `POST /v1/connections`, and no others; the
+    /// sessions of others end.
+    pub fn set_api_keys(&self, keys: &[(&str, &str)]) {
+        self.inner.gate.set_api_keys(&owned(keys));
+    }
+
+    /// From now on these users may log in with SOAP, each a name and a
+    /// password, and no others; the sessions of others end.
+    pub fn set_soap_users(&self, users: &[(&str, &str)]) {
+        self.inner.gate.set_soap_users(&owned(users));
+    }
+
     /// Stops: no new connections, half a second for answers on their way,
     /// then everything is closed. Work that nobody waits for is abandoned.
     pub async fn stop(self) {
@@ -244,8 +274,27 @@ impl Inner {
             closing: CancellationToken::new(),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            base_url,
             options,
         }
+    }
+
+    /// The description of the SOAP API.
+    pub(crate) fn description(&self, call: &Call) -> Answer {
+        let version = call.parameter("version").unwrap_or("91.0");
+        let address = format!("{}/apps/services/a/{version}", self.soap_base_url());
+        let text = soap::description(&address);
+        Answer::text(StatusCode::OK, "text/xml;charset=UTF-8", text)
+    }
+
+    /// Where a client that logs in with SOAP goes on.
+    pub(crate) fn soap_address(&self, call: &Call) -> String {
+        format!("{}{}", self.soap_base_url(), call.path)
+    }
+
+    fn soap_base_url(&self) -> &str {
+        let named = self.options.soap_public_url.as_deref().unwrap_or(&self.base_url);
+        named.trim_end_matches('/')
     }
 
     /// Executes a call on the data.
@@ -271,12 +320,6 @@ impl Inner {
         let mut drawn = lock(&self.service_time);
         let (time, random) = &mut *drawn;
         time.draw(random)
-    }
-
-    /// The entity that a call names; `None`: the first.
-    pub(crate) fn entity_of<'a>(&self, call: &'a Call) -> Option<&'a str> {
-        let named = call.header("zuora-entity-ids").or_else(|| call.header("entityid"));
-        named.filter(|_| !self.options.entities.is_empty()).map(str::trim)
     }
 
     pub(crate) fn limit_type_of<'a>(&'a self, call: &Call) -> &'a str {
@@ -315,6 +358,10 @@ impl Inner {
         self.keys.reset();
         self.faults.reset();
     }
+}
+
+fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -1,7 +1,6 @@
 //! Failures in every shape that Zuora has for them, whatever was called.
 
-use bytes::Bytes;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -9,9 +8,8 @@ use crate::{
     answers::{self, Answer},
     category::Category,
     operations::Family,
+    soap,
 };
-
-const XML: HeaderValue = HeaderValue::from_static("text/xml;charset=UTF-8");
 
 /// A shape that failures come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +68,7 @@ impl ErrorShape {
             Family::ObjectQuery => Self::ObjectQuery,
             Family::Crud => Self::Crud,
             Family::Action => Self::ActionRow,
+            Family::Soap => Self::SoapFault,
         }
     }
 
@@ -94,25 +93,8 @@ impl ErrorShape {
             Self::Crud => answers::failure(Family::Crud, modern, category, &message),
             Self::ActionRow => Answer::ok(&json!([answers::row_failure(category, &message)])),
             Self::ActionFault => answers::failure(Family::Action, modern, category, &message),
-            Self::SoapFault => soap(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                &format!(
-                    "<soapenv:Fault xmlns:fns=\"http://fault.api.zuora.com/\">\
-                     <faultcode>fns:{word}</faultcode><faultstring>{message}</faultstring>\
-                     <detail><fns:ApiFault><fns:FaultCode>{word}</fns:FaultCode>\
-                     <fns:FaultMessage>{message}</fns:FaultMessage></fns:ApiFault></detail>\
-                     </soapenv:Fault>"
-                ),
-            ),
-            Self::SoapRow => soap(
-                StatusCode::OK,
-                &format!(
-                    "<ns1:createResponse xmlns:ns1=\"http://api.zuora.com/\"><ns1:result>\
-                     <ns1:Errors><ns1:Code>{word}</ns1:Code><ns1:Message>{message}</ns1:Message>\
-                     </ns1:Errors><ns1:Success>false</ns1:Success></ns1:result>\
-                     </ns1:createResponse>"
-                ),
-            ),
+            Self::SoapFault => soap::fault(word, &message),
+            Self::SoapRow => soap::row_failure(word, &message),
             Self::Aqua => {
                 let code = match category {
                     Category::Internal => 90_010,
@@ -144,15 +126,6 @@ impl ErrorShape {
             Self::Edge => answers::edge_page(status, &padded(&status.to_string(), length)),
         }
     }
-}
-
-fn soap(status: StatusCode, body: &str) -> Answer {
-    let envelope = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\">\
-         <soapenv:Body>{body}</soapenv:Body></soapenv:Envelope>"
-    );
-    Answer::new(status, XML, Bytes::from(envelope))
 }
 
 /// The text, with dots behind it up to `length` bytes.

@@ -22,3 +22,5 @@ mod keys;
 mod limits;
 #[path = "tenant/memory.rs"]
 mod memory;
+#[path = "tenant/soap.rs"]
+mod soap;

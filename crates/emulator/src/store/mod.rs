@@ -14,6 +14,7 @@ mod objects;
 mod orders;
 mod payments;
 mod seed;
+mod soap;
 mod subscriptions;
 mod table;
 mod touched;
@@ -109,6 +110,7 @@ impl Store {
             ["v1", "describe", kind] => Some(self.describe(kind)),
             ["v1", "usage", rest @ ..] => self.usage(call, rest),
             ["v1", "files" | "file", id] => files::download(call, id),
+            ["apps", "services", ..] => self.soap(call),
             ["object-query", kind, rest @ ..] => self.object_query(call, kind, rest),
             ["v1", collection, rest @ ..] => self.collection(call, collection, rest),
             _ => None,

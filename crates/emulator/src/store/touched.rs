@@ -20,7 +20,7 @@ impl Store {
             touched.extend(self.owner(&singular(&pair[0]), &pair[1]));
         }
         self.look_into(&call.json, "", &mut touched);
-        if call.operation.family == Family::Action {
+        if matches!(call.operation.family, Family::Action | Family::Soap) {
             self.look_at_rows(&call.json, &mut touched);
         }
         touched

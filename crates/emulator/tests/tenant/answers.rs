@@ -132,6 +132,21 @@ async fn a_session_of_the_older_kind_is_a_credential_too() {
     let with_keys = request("GET", "/v1/accounts/A00000001", keys, "");
 
     assert_eq!(login.status, 200);
-    assert_eq!(send(tenant.address(), &with_cookie).await.status, 200);
+    let renewed = send(tenant.address(), &with_cookie).await;
+    assert_eq!(renewed.status, 200);
     assert_eq!(send(tenant.address(), &with_keys).await.status, 200);
+    let renewed = with_cookie.replace(cookie, renewed.header("set-cookie").unwrap());
+    assert_eq!(send(tenant.address(), &renewed).await.status, 200);
+    let made_up = with_cookie.replace("ZSession=", "ZSession=f");
+    assert_eq!(send(tenant.address(), &made_up).await.status, 401);
+    tenant.end_sessions();
+    assert_eq!(send(tenant.address(), &with_cookie).await.status, 401);
+    assert_eq!(send(tenant.address(), &renewed).await.status, 401);
+
+    let wrong = request("POST", "/v1/connections", &keys.replace("word", "x"), "");
+    assert_eq!(send(tenant.address(), &wrong).await.status, 401);
+    let ledger = tenant.ledger();
+    assert_eq!((ledger.connection_logins, ledger.connection_refused), (2, 1));
+    assert_eq!(ledger.logins[0].user.as_deref(), Some("user"));
+    assert_eq!(ledger.effective_writes, 0, "a login changes nothing");
 }

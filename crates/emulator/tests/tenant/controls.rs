@@ -51,6 +51,39 @@ async fn faults_limits_outsiders_and_tokens_are_in_reach() {
 }
 
 #[tokio::test]
+async fn who_may_log_in_changes_at_run_time() {
+    let tenant = tenant(0).await;
+    let address = tenant.address();
+    let wish = r#"{"clients": [["old", "1"], ["new", "2"]], "api_keys": [["key", "3"]]}"#;
+    assert_eq!(control(address, "POST", "/emulator/credentials", wish).await.status, 200);
+    let login = async |id: &str, secret: &str| {
+        let form = format!("client_id={id}&client_secret={secret}&grant_type=client_credentials");
+        send(address, &request("POST", "/oauth/token", "", &form)).await
+    };
+    let works = async |token: &Raw| {
+        let token = token.json()["access_token"].as_str().unwrap().to_owned();
+        let call = request("GET", "/v1/accounts/A00000001", &crate::wire::bearer(&token), "");
+        send(address, &call).await.status == 200
+    };
+
+    let (old, new) = (login("old", "1").await, login("new", "2").await);
+    assert!(works(&old).await && works(&new).await, "both are valid at once");
+    assert_eq!(login("old", "2").await.status, 401);
+    assert_eq!(login("other", "1").await.status, 400);
+
+    tenant.set_clients(&[("new", "2")]);
+    assert!(!works(&old).await && works(&new).await, "the tokens of the old client end");
+    assert_eq!(login("old", "1").await.status, 400);
+    let users: Vec<_> = tenant.ledger().executed.into_iter().map(|one| one.user.unwrap()).collect();
+    assert_eq!(users, ["old", "new", "new"]);
+    let keys = "apiAccessKeyId: key\r\napiSecretAccessKey: 3\r\n";
+    let call = request("GET", "/v1/accounts/A00000001", keys, "");
+    assert_eq!(send(address, &call).await.status, 200);
+    tenant.set_api_keys(&[]);
+    assert_eq!(send(address, &call).await.status, 401);
+}
+
+#[tokio::test]
 async fn a_control_that_cannot_be_read_says_what_is_wrong() {
     let tenant = tenant(0).await;
     let address = tenant.address();
