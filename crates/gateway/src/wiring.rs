@@ -9,7 +9,7 @@ use admission::{
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AppCredential, SecretDigest, Tokens};
 use http::{HeaderName, Uri};
-use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId};
+use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId, Ways};
 use telemetry::{Inventory, Metrics};
 use tokio::time::Duration;
 use zuora::Policy;
@@ -119,25 +119,48 @@ pub(crate) fn entities(
             let pools = POOLS.map(pool);
             let learnt = before.iter().find(|entity| entity.id == id);
             let learnt = learnt.map(|entity| Arc::clone(&entity.learnt)).unwrap_or_default();
-            Entity { id, pools, tokens: Arc::clone(tokens), learnt }
+            let written = settings.entities.iter().find(|entity| Some(&entity.id) == id.as_ref());
+            let name = written.and_then(|entity| entity.name.clone());
+            Entity { id, name, pools, tokens: Arc::clone(tokens), learnt }
         })
         .collect()
 }
 
-/// An app, which calls one of `tenants`.
+/// How apps mean each tenant.
+pub(crate) fn ways(config: &Config) -> Ways {
+    let mut ways = Ways::new(config.listen.public_url.as_ref().map(ToString::to_string));
+    for tenant in &config.tenants {
+        ways.lead_to(&tenant.name, &tenant.hosts, tenant.path_prefix.as_ref());
+    }
+    ways
+}
+
+/// An app, at each of the `tenants` that it calls, the one that it means by default first.
 pub(crate) fn app(
     config: &Config,
     settings: &config::App,
     tenants: &[Arc<Tenant>],
     metrics: &Metrics,
+) -> Vec<App> {
+    let at = |&tenant: &usize| {
+        let queue_timeout = queue_timeout(&config.tenants[tenant], settings);
+        app_at(&tenants[tenant], settings, queue_timeout, metrics)
+    };
+    settings.tenants.iter().map(at).collect()
+}
+
+fn app_at(
+    tenant: &Arc<Tenant>,
+    settings: &config::App,
+    queue_timeout: Duration,
+    metrics: &Metrics,
 ) -> App {
-    let index = settings.tenants[0];
-    let tenant = Arc::clone(&tenants[index]);
     App {
         name: Arc::clone(&settings.name),
         id: tenant.admission.app(&settings.name).expect("an app is among those of its tenant"),
         policy: policy(settings),
-        queue_timeout: queue_timeout(&config.tenants[index], settings),
+        entities: entities_of(settings, &tenant.entities),
+        queue_timeout,
         fairness_key: settings
             .fairness_key
             .as_ref()
@@ -145,8 +168,16 @@ pub(crate) fn app(
         metrics: metrics.app(&tenant.name, &settings.name),
         pools: POOLS
             .map(|limit_type| metrics.pool(&tenant.name, &settings.name, limit_type.name())),
-        tenant,
+        tenant: Arc::clone(tenant),
     }
+}
+
+/// The places among a tenant's entities of those that an app may name, its default first.
+fn entities_of(settings: &config::App, known: &[Entity]) -> Vec<usize> {
+    let place = |id: &Arc<str>| known.iter().position(|entity| entity.id.as_ref() == Some(id));
+    let named: Vec<_> = settings.entities.iter().filter_map(place).collect();
+    // Whoever is kept to no entity may name all; so may whoever is kept to some, where there is only one.
+    if named.is_empty() { (0..known.len()).collect() } else { named }
 }
 
 /// What an app may call.

@@ -11,7 +11,7 @@ use admission::{Admission, Lanes, Settings, Start};
 use config::{Config, Credentials};
 use credentials::{Apps, SecretDigest, SigningKey, Tokens};
 use http::Uri;
-use proxy::{Connector, Identity, OAuth, Proxy, Table, Tenant, TlsError, Upstream};
+use proxy::{Connector, Identity, OAuth, Proxy, Table, Tenant, TlsError, Upstream, Ways};
 use rustls::ServerConfig;
 use telemetry::Metrics;
 use tokio::time::Duration;
@@ -113,7 +113,8 @@ impl Works {
                 SigningKey::load_or_create(&config.state_dir).map_err(StartError::SigningKey)?
             }
         };
-        let nobody = Table::new(Vec::new(), Apps::new(Vec::new(), signing_key.clone(), None));
+        let nobody = Apps::new(Vec::new(), signing_key.clone(), None);
+        let nobody = Table::new(Vec::new(), nobody, Ways::default());
         let token = config.admin.token.as_ref().map(|token| SecretDigest::of(token.expose()));
         let mut works = Self {
             proxy: Proxy::new(nobody, Arc::clone(&metrics)),
@@ -196,7 +197,7 @@ impl Works {
         let credentials = config.apps.iter().map(wiring::credential).collect();
         let anonymous = restart::anonymous(&self.started, config);
         let doors = Apps::new(credentials, self.signing_key.clone(), anonymous);
-        self.proxy.exchange(Table::new(apps.collect(), doors));
+        self.proxy.exchange(Table::new(apps.collect(), doors, wiring::ways(config)));
         let shown = wired.iter().zip(0..).map(|(wired, index)| view(wired, config, index));
         self.admin.show(shown.collect());
 

@@ -13,6 +13,10 @@ pub(crate) struct Arrival {
     host: Option<HeaderValue>,
     /// What stands before Zuora's path: the prefix that chose the tenant.
     pub(crate) prefix: Option<Arc<str>>,
+    /// The tenant that it means, if the way that it came says so.
+    pub(crate) tenant: Option<Arc<str>>,
+    /// Scheme and host by which apps reach us, whatever they name.
+    pub(crate) public_url: Option<Arc<str>>,
 }
 
 impl Arrival {
@@ -21,15 +25,23 @@ impl Arrival {
             let authority = request.uri().authority().map(http::uri::Authority::as_str);
             authority.and_then(|authority| HeaderValue::from_str(authority).ok())
         });
-        Self { is_tls, host, prefix: None }
+        Self { is_tls, host, ..Self::default() }
+    }
+
+    /// The host that it named, with its port.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.host.as_ref()?.to_str().ok()
     }
 
     /// Where the app finds Zuora's paths: `https://gateway:8443/sandbox`, without a slash at its end. `None` if the
     /// request did not say where it found us.
     pub(crate) fn base_url(&self) -> Option<String> {
+        let prefix = self.prefix.as_deref().unwrap_or_default();
+        if let Some(public_url) = &self.public_url {
+            return Some(format!("{public_url}{prefix}"));
+        }
         let scheme = if self.is_tls { "https" } else { "http" };
-        let host = self.host.as_ref()?.to_str().ok()?;
-        let base = format!("{scheme}://{host}{}", self.prefix.as_deref().unwrap_or_default());
+        let base = format!("{scheme}://{}{prefix}", self.host()?);
         base.parse::<Uri>().is_ok().then_some(base)
     }
 }

@@ -37,6 +37,7 @@ mod server;
 mod table;
 mod tls;
 mod upstream;
+mod ways;
 
 #[cfg(test)]
 mod tests;
@@ -53,3 +54,4 @@ pub use server::Server;
 pub use table::Table;
 pub use tls::{Identity, TlsError, client_config, server_config};
 pub use upstream::{Connector, OAuth, Opening, Stream, Upstream};
+pub use ways::Ways;

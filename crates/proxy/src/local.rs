@@ -123,13 +123,16 @@ impl Proxy {
     }
 
     fn whoami<B>(&self, request: &Request<B>, call: &mut Call) -> Result<Response<Body>, Error> {
-        let app = self.identify(request, call)?.app;
-        let entities: Vec<_> =
-            app.tenant.entities.iter().filter_map(|entity| entity.id.as_deref()).collect();
+        let Caller { app, door } = self.identify(request, call)?;
+        let entities = app.entities.iter().map(|&entity| &app.tenant.entities[entity]);
+        let entities: Vec<_> = entities.filter_map(|entity| entity.id.as_deref()).collect();
         let answer = json!({
             "app": &*app.name,
+            "known_by": door.as_str(),
             "tenant": &*app.tenant.name,
             "entities": entities,
+            "default_entity": entities.first(),
+            "read_only": app.policy.read_only,
             "base_url": call.arrival.base_url(),
             "queue_timeout_seconds": app.queue_timeout.as_secs_f64(),
         });

@@ -128,6 +128,7 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         accept(&request)?;
+        self.arrive(&mut request, call)?;
         call.operation = zuora::classify(request.method(), request.uri().path());
         if let Some(local) = Local::find(&request, call.operation) {
             return Box::pin(self.answer_local(local, *request, call)).await;
@@ -163,6 +164,11 @@ impl Proxy {
         }
     }
 
+    /// Which tenant does the way mean that the call came? From here on its path is the one that Zuora will see.
+    fn arrive<B>(&self, request: &mut Request<B>, call: &mut Call) -> Result<(), BadRequest> {
+        self.table.get().ways.arrive(request, &mut call.arrival)
+    }
+
     /// Which app is this? By its own credential, never by what anybody can write.
     pub(crate) fn identify<B>(
         &self,
@@ -171,7 +177,10 @@ impl Proxy {
     ) -> Result<Caller, Error> {
         let table = self.table.get();
         let app = table.identify(request.headers())?;
-        let caller = Caller { app: Arc::clone(app), door: Door::Credential };
+        let door = Door::Credential;
+        let caller = Caller { app: Arc::clone(table.app(app)), door };
+        call.caller = Some(caller);
+        let caller = Caller { app: Arc::clone(table.app_meant(app, &call.arrival)?), door };
         call.caller = Some(caller.clone());
         Ok(caller)
     }
@@ -187,6 +196,9 @@ impl Proxy {
         let route = Route::find(caller.app, call.operation, request.headers(), &self.metrics)?;
         let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
+        if let Some((field, id)) = route.entity().unsaid(request.headers()) {
+            request.headers_mut().insert(field, id);
+        }
 
         let app = &route.app;
         // Zuora never works longer, so a call that may wait as long as its app's others has its answer by then.
@@ -207,7 +219,7 @@ impl Proxy {
     /// The lanes that the call must have to itself, by what it names.
     fn lanes_of(&self, route: &Route, outbound: &Outbound) -> Option<CallLanes> {
         let lanes = route.tenant.lanes.as_ref()?;
-        CallLanes::of(lanes, outbound, |subject| self.numbers.hash_one((route.entity(), subject)))
+        CallLanes::of(lanes, outbound, |subject| self.numbers.hash_one((route.entity, subject)))
     }
 
     /// Waits until no other call is at Zuora that names the same account, subscription or order. Before the permit: a

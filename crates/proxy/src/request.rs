@@ -35,8 +35,12 @@ pub(crate) enum BadRequest {
     TrackId(#[from] zuora::TrackIdError),
     #[error("`Zuora-Track-Id` was sent twice")]
     TwoTrackIds,
-    #[error("`Zuora-Entity-Ids` must name one entity, and not be named by `Connection`")]
+    #[error(
+        "`Zuora-Entity-Ids`, `entityId` and `entityName` must name one entity, only one of the older two, and none be named by `Connection`"
+    )]
     Entities,
+    #[error("the host and the path, or two hosts, mean different tenants of this gateway")]
+    TwoTenants,
     #[error("the request body did not arrive whole")]
     Body,
     #[error("the request body stopped arriving")]

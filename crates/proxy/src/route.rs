@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admission::{Admission, AppId, Lanes, PoolId};
 use credentials::Tokens;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use telemetry::{AppMetrics, Metrics, PoolMetrics, TenantMetrics};
 use tokio::time::Duration;
 use zuora::links::OwnHosts;
@@ -28,6 +28,8 @@ pub struct App {
     pub id: AppId,
     /// What it may call.
     pub policy: Policy,
+    /// The places of the entities that it may name among its tenant's, its default first; at least one.
+    pub entities: Vec<usize>,
     /// How long its calls may wait for their turn.
     pub queue_timeout: Duration,
     /// The field in which it tells for whom it calls; its users share its turns alike.
@@ -73,6 +75,8 @@ pub struct Tenant {
 pub struct Entity {
     /// Its id; `None` if the tenant has only one.
     pub id: Option<Arc<str>>,
+    /// Its name at Zuora, for callers who say that.
+    pub name: Option<Arc<str>>,
     /// Its pools.
     pub pools: [PoolId; POOLS.len()],
     /// The token that everybody shares.
@@ -114,7 +118,7 @@ pub(crate) struct Route {
     pub(crate) tenant: Arc<Tenant>,
     operation: Option<&'static Operation>,
     /// Its place among the tenant's entities.
-    entity: usize,
+    pub(crate) entity: usize,
     pub(crate) pool: PoolId,
     /// Set if Zuora counts the operation against another limit type than the table says.
     moved: Option<Box<Moved>>,
@@ -134,7 +138,7 @@ impl Route {
         headers: &HeaderMap,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
-        let entity = app.tenant.entity(headers)?;
+        let entity = app.entity(headers)?;
         Ok(Self::to(app, operation, entity, metrics))
     }
 
@@ -155,17 +159,16 @@ impl Route {
 
     /// The tokens of its entity.
     pub(crate) fn tokens(&self) -> &Tokens {
-        &self.tenant.entities[self.entity].tokens
+        &self.entity().tokens
     }
 
-    /// The place of its entity among the tenant's.
-    pub(crate) fn entity(&self) -> usize {
-        self.entity
+    pub(crate) fn entity(&self) -> &Entity {
+        &self.tenant.entities[self.entity]
     }
 
     /// Whether this is still the pool that the operation counts against, as far as answers have told.
     pub(crate) fn is_right(&self) -> bool {
-        let entity = &self.tenant.entities[self.entity];
+        let entity = self.entity();
         let named = self.operation.and_then(|operation| entity.learnt.pool_of(operation));
         match named {
             None => self.moved.is_none(),
@@ -181,7 +184,7 @@ impl Route {
 
     /// Takes in that Zuora counts this operation against another limit type.
     pub(crate) fn learn(&self, name: &str, limit: u32) {
-        let entity = &self.tenant.entities[self.entity];
+        let entity = self.entity();
         entity.learnt.learn(&self.tenant, entity.id.as_deref(), self.operation, (name, limit));
     }
 
@@ -201,49 +204,81 @@ impl Route {
     }
 }
 
-impl Tenant {
-    /// Which entity a call names; the default one is the first. Limits are per entity, so a call for an entity that
-    /// nobody configured could pass a limit unseen: it is refused.
+impl App {
+    /// Which entity a call is for: the one that it names, else the app's default. Limits are per entity, so a call for an
+    /// entity that nobody configured could pass a limit unseen: it is refused.
     fn entity(&self, headers: &HeaderMap) -> Result<usize, Error> {
-        let default = self.entities.first().expect("a tenant has at least one entity");
-        if default.id.is_none() {
-            return Ok(0);
+        let default = *self.entities.first().expect("an app has at least one entity");
+        let known = &self.tenant.entities;
+        if known[default].id.is_none() {
+            return Ok(default);
         }
-        match named_entity(headers)? {
-            None => Ok(0),
-            Some(named) => self
-                .entities
-                .iter()
-                .position(|entity| {
-                    entity.id.as_ref().is_some_and(|id| same_entity(id.as_bytes(), named))
-                })
-                .ok_or(Error::Forbidden(
-                    "this call names an entity that this gateway does not serve",
-                )),
+        let named = match Named::of(headers)? {
+            None => return Ok(default),
+            Some(named) => known.iter().position(|entity| named.is(entity)),
+        };
+        match named {
+            Some(entity) if self.entities.contains(&entity) => Ok(entity),
+            Some(_) => Err(Error::Forbidden("this app is not allowed to name this entity")),
+            None => {
+                Err(Error::Forbidden("this call names an entity that this gateway does not serve"))
+            }
         }
     }
 }
 
-/// The entity that a call names, in the way of today or in the older one (Zuora: Multi-entity guide).
-fn named_entity(headers: &HeaderMap) -> Result<Option<&[u8]>, Error> {
-    if headers.contains_key(&headers::ENTITY_NAME) {
-        return Err(Error::Forbidden(
-            "`entityName` does not tell which limit counts: use `Zuora-Entity-Ids`",
-        ));
+impl Entity {
+    /// The field that says to Zuora what `headers` leave open: which entity the call is for. `None` if they say it, or if
+    /// there is only one.
+    pub(crate) fn unsaid(&self, headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+        let says_it = ENTITY_FIELDS.iter().any(|name| headers.contains_key(name));
+        let id = self.id.as_ref().filter(|_| !says_it)?;
+        let id = HeaderValue::from_str(id).expect("an entity's id is a UUID");
+        Some((headers::ENTITY_IDS, id))
     }
-    let today = single(headers, &headers::ENTITY_IDS, BadRequest::Entities)?;
-    let older = single(headers, &headers::ENTITY_ID, BadRequest::Entities)?;
-    // What `Connection` names does not reach Zuora, who would then take the call for another entity than we do.
-    let ends_here = |name| name == headers::ENTITY_IDS || name == headers::ENTITY_ID;
-    match (today, older) {
-        (Some(today), Some(older)) if !same_entity(today, older) => {
-            Err(BadRequest::Entities.into())
+}
+
+/// In which a call may name an entity.
+const ENTITY_FIELDS: [HeaderName; 3] =
+    [headers::ENTITY_IDS, headers::ENTITY_ID, headers::ENTITY_NAME];
+
+/// How a call names its entity: in the way of today, in one of the older two, or in both (Zuora: Multi-entity guide).
+struct Named<'h> {
+    ids: Vec<&'h [u8]>,
+    name: Option<&'h [u8]>,
+}
+
+impl<'h> Named<'h> {
+    /// What the call names; `None` if it names nothing.
+    fn of(headers: &'h HeaderMap) -> Result<Option<Self>, BadRequest> {
+        let [today, older, name] =
+            ENTITY_FIELDS.each_ref().map(|field| single(headers, field, BadRequest::Entities));
+        let (today, older, name) = (today?, older?, name?);
+        if (today, older, name) == (None, None, None) {
+            return Ok(None);
         }
-        (None, None) => Ok(None),
-        _ if headers::named_by_connection(headers).into_iter().any(ends_here) => {
-            Err(BadRequest::Entities.into())
+        // What `Connection` names does not reach Zuora, who would then take the call for another entity than we do.
+        let ends_here = |name: &HeaderName| ENTITY_FIELDS.contains(name);
+        if headers::named_by_connection(headers).iter().any(ends_here) {
+            return Err(BadRequest::Entities);
         }
-        (today, older) => Ok(today.or(older)),
+        // Zuora takes only one of the older two.
+        if older.is_some() && name.is_some() {
+            return Err(BadRequest::Entities);
+        }
+        let ids: Vec<_> = today.into_iter().chain(older).collect();
+        match ids[..] {
+            [today, older] if !same_entity(today, older) => Err(BadRequest::Entities),
+            _ => Ok(Some(Self { ids, name })),
+        }
+    }
+
+    /// Whether this is the entity, by all that the call says of it.
+    fn is(&self, entity: &Entity) -> bool {
+        let is_id =
+            |id: &&[u8]| entity.id.as_ref().is_some_and(|own| same_entity(own.as_bytes(), id));
+        let is_name = |name: &[u8]| entity.name.as_ref().is_some_and(|own| own.as_bytes() == name);
+        self.ids.iter().all(is_id) && self.name.is_none_or(is_name)
     }
 }
 

@@ -6,13 +6,19 @@ use std::time::SystemTime;
 use credentials::{Apps, Unauthenticated};
 use http::HeaderMap;
 
+use crate::arrival::Arrival;
+use crate::error::Error;
 use crate::route::App;
+use crate::ways::Ways;
 
 /// The apps of one configuration, with the credentials by which they are known.
 #[derive(Debug)]
 pub struct Table {
-    apps: Vec<Arc<App>>,
+    /// Each app once for each tenant that it calls, the one that it means by default first.
+    apps: Vec<Vec<Arc<App>>>,
     pub(crate) doors: Apps,
+    /// Where calls come to.
+    pub(crate) ways: Ways,
 }
 
 /// The table in use. A call looks once, and keeps the app that it found: whatever becomes of the table meanwhile, the
@@ -21,19 +27,34 @@ pub struct Table {
 pub(crate) struct Current(RwLock<Arc<Table>>);
 
 impl Table {
-    /// The table of `apps`, whose credentials `doors` knows in the same order.
+    /// The table of `apps`, whose credentials `doors` knows in the same order: each once for each tenant that it calls, at
+    /// least one, and the one that it means by default first.
     #[must_use]
-    pub fn new(apps: Vec<App>, doors: Apps) -> Self {
-        Self { apps: apps.into_iter().map(Arc::new).collect(), doors }
+    pub fn new(apps: Vec<Vec<App>>, doors: Apps, ways: Ways) -> Self {
+        let shared = |app: Vec<App>| app.into_iter().map(Arc::new).collect();
+        Self { apps: apps.into_iter().map(shared).collect(), doors, ways }
     }
 
-    /// The app that a request with these headers comes from.
-    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<&Arc<App>, Unauthenticated> {
-        self.doors.identify(headers, SystemTime::now()).map(|index| self.app(index))
+    /// The place in the list of credentials of the app that a request with these headers comes from.
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<usize, Unauthenticated> {
+        self.doors.identify(headers, SystemTime::now())
     }
 
-    /// The app at this place in the list of credentials.
+    /// The app at this place in the list of credentials, at the tenant that it means by default.
     pub(crate) fn app(&self, index: usize) -> &Arc<App> {
+        self.at_each(index).first().expect("every app calls a tenant")
+    }
+
+    /// The app at this place in the list of credentials, at the tenant that the call means by the way that it came.
+    pub(crate) fn app_meant(&self, index: usize, arrival: &Arrival) -> Result<&Arc<App>, Error> {
+        let Some(tenant) = &arrival.tenant else { return Ok(self.app(index)) };
+        let meant = self.at_each(index).iter().find(|app| app.tenant.name == *tenant);
+        meant.ok_or(Error::Forbidden(
+            "this app is not allowed to call the tenant that this host or path means",
+        ))
+    }
+
+    fn at_each(&self, index: usize) -> &[Arc<App>] {
         self.apps.get(index).expect("every credential belongs to an app")
     }
 }

@@ -29,7 +29,7 @@ use zuora::links::OwnHosts;
 
 use crate::{
     App, Budgets, Connector, Entity, POOLS, Peer, Proxy, RetryPolicy, Stream, Table, Tenant,
-    TrackIdPolicy, Upstream, ValidTrackId,
+    TrackIdPolicy, Upstream, ValidTrackId, Ways,
 };
 
 const SECRET: &str = "the secret of the app";
@@ -276,7 +276,7 @@ impl Scene {
             ),
             own_hosts: Arc::new(OwnHosts::of([&Uri::from_static("http://zuora")])),
             admission: Arc::clone(&admission),
-            entities: vec![Entity { id: None, pools, tokens, learnt: Arc::default() }],
+            entities: vec![Entity { id: None, name: None, pools, tokens, learnt: Arc::default() }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
             retry: RetryPolicy {
                 attempts: NonZeroU32::new(5).unwrap(),
@@ -295,6 +295,7 @@ impl Scene {
             tenant,
             id,
             policy: Policy::default(),
+            entities: vec![0],
             queue_timeout: Duration::from_secs(60),
             fairness_key: Some(HeaderName::from_static("end-user")),
             metrics: metrics.app("t", "app"),
@@ -310,7 +311,8 @@ impl Scene {
             SigningKey::from_secret("a key of at least thirty-two characters"),
             None,
         );
-        let proxy = Proxy::new(Table::new(vec![app], doors), Arc::clone(&metrics));
+        let proxy =
+            Proxy::new(Table::new(vec![vec![app]], doors, Ways::default()), Arc::clone(&metrics));
         Self { script, proxy, admission, metrics }
     }
 
