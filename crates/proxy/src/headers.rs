@@ -26,7 +26,7 @@ fn is_hop_by_hop(name: &str) -> bool {
 /// What an app proves itself with is for us, and never reaches Zuora. Cookies belong here: the only ones in this
 /// conversation are sessions.
 fn is_credential(name: &str) -> bool {
-    matches!(name, "authorization" | "apiaccesskeyid" | "apisecretaccesskey" | "cookie")
+    matches!(name, "authorization" | "apiaccesskeyid" | "apisecretaccesskey" | "cookie" | "cookie2")
 }
 
 /// Fields by which some servers read another method or path than the one that policy judged.
@@ -83,7 +83,8 @@ pub(crate) fn towards_caller(headers: &mut HeaderMap) {
     let is_encoded = headers.contains_key(header::TRANSFER_ENCODING);
     end_fields(headers, |name| {
         is_hop_by_hop(name)
-            || name == "set-cookie"
+            // The second is the first of RFC 2965, which some Java servers still write.
+            || matches!(name, "set-cookie" | "set-cookie2")
             // What only we say.
             || name.starts_with("zuora-gateway-")
             || (is_encoded && name == "content-length")
@@ -156,13 +157,15 @@ mod tests {
             ("apiAccessKeyId", "u"),
             ("apiSecretAccessKey", "p"),
             ("cookie", "ZSession=x"),
+            ("Cookie2", "$Version=1"),
         ];
         check(towards_zuora, &given, &[]);
     }
 
     #[test]
     fn no_session_of_zuora_reaches_an_app() {
-        check(towards_caller, &[("set-cookie", "ZSession=x"), ("etag", "y")], &[("etag", "y")]);
+        let given = [("set-cookie", "ZSession=x"), ("Set-Cookie2", "ZSession=x"), ("etag", "y")];
+        check(towards_caller, &given, &given[2..]);
     }
 
     #[test]
