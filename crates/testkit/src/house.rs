@@ -15,16 +15,25 @@ pub const APP: &str = "6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11";
 /// The secret of [`APP`].
 pub const SECRET: &str = "the-secret-of-the-app";
 
+/// What an emulated tenant needs. It has neither people in the UI nor, unless asked for, windows.
+const TENANT: [(&str, &str); 3] = [
+    ("credentials", "{oauth: {client_id: the-gateway, client_secret: the-secret-of-the-gateway}}"),
+    ("concurrency", "{headroom: 0}"),
+    ("rate", "{per_minute: null, per_hour: null, per_day: null}"),
+];
+
 /// A configuration, as an operator would write it. The default serves one app and one tenant, all of it on loopback.
 #[derive(Clone, Debug, Default)]
 pub struct Yaml {
     /// Further keys of `listen`, each a line such as `max_connections: 5`.
     pub listen: Vec<String>,
-    /// Further keys of the tenant, as `queue: {timeout: 2s}`.
+    /// Further keys of the tenant, as `queue: {timeout: 2s}`, or others in place of its `credentials`.
     pub tenant: Vec<String>,
-    /// Further keys of the app, as `deny: ["DELETE /**"]`.
+    /// Further tenants: a name, and its keys besides `credentials`, `concurrency` and `rate`.
+    pub tenants: Vec<(String, String)>,
+    /// Further keys of the app, as `deny: ["DELETE /**"]`, or another `tenant`.
     pub app: Vec<String>,
-    /// Further apps: a name, and its keys besides `tenant`.
+    /// Further apps: a name, and its keys; without a `tenant`, that of the app.
     pub apps: Vec<(String, String)>,
     /// Further keys of the file, as `anonymous: app`.
     pub top: Vec<String>,
@@ -43,28 +52,27 @@ state_dir: {state}
 tenants:
   production:
     base_url: {base_url}
-    credentials:
-      oauth: {{client_id: the-gateway, client_secret: the-secret-of-the-gateway}}
 ",
             state = state_dir.display()
         );
-        // The emulated tenant has neither people in the UI nor, unless asked for, windows.
-        for (key, value) in [
-            ("concurrency", "{headroom: 0}"),
-            ("rate", "{per_minute: null, per_hour: null, per_day: null}"),
-        ] {
+        for (key, value) in TENANT {
             if !self.tenant.iter().any(|line| line.starts_with(key)) {
                 let _ = writeln!(text, "    {key}: {value}");
             }
         }
         indent(&mut text, 4, &self.tenant);
-        let _ = write!(
-            text,
-            "apps:\n  app:\n    tenant: production\n    client_id: {APP}\n    secret: {SECRET}\n"
-        );
+        for (name, keys) in &self.tenants {
+            let usual = TENANT.map(|(key, value)| format!("{key}: {value}")).join(", ");
+            let _ = writeln!(text, "  {name}: {{{usual}, {keys}}}");
+        }
+        let _ = write!(text, "apps:\n  app:\n    client_id: {APP}\n    secret: {SECRET}\n");
+        if !self.app.iter().any(|line| line.starts_with("tenant:")) {
+            text.push_str("    tenant: production\n");
+        }
         indent(&mut text, 4, &self.app);
         for (name, keys) in &self.apps {
-            let _ = writeln!(text, "  {name}: {{tenant: production, {keys}}}");
+            let usual = if keys.contains("tenant:") { "" } else { "tenant: production, " };
+            let _ = writeln!(text, "  {name}: {{{usual}{keys}}}");
         }
         indent(&mut text, 0, &self.top);
         text
