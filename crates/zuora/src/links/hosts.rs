@@ -73,8 +73,8 @@ impl OwnHosts {
         self.longest
     }
 
-    /// `location` with `base` in the place of an own host, or before a path: that is what it means to whoever is asked
-    /// for it. `None` if it stays as it is.
+    /// `location` with `base` in the place of an own host, or with the path of `base` before a path: that is what it
+    /// means to whoever is asked for it. `None` if it stays as it is.
     #[must_use]
     pub fn location(&self, location: &[u8], base: &str) -> Option<Vec<u8>> {
         let rest = match self.read(location) {
@@ -84,7 +84,10 @@ impl OwnHosts {
                 Read::Own { end, has_escaped_slashes: false } => &location[end..],
                 _ => return None,
             },
-            _ if location.starts_with(b"/") && !location.starts_with(b"//") => location,
+            _ if location.starts_with(b"/") && !location.starts_with(b"//") => {
+                let path = path_of(base);
+                return (!path.is_empty()).then(|| [path.as_bytes(), location].concat());
+            }
             _ => return None,
         };
         Some([base.as_bytes(), rest].concat())
@@ -153,6 +156,12 @@ const SCHEMES: [(&[u8], bool); 4] =
 fn scheme(text: &[u8]) -> Option<(bool, usize)> {
     let (scheme, is_https) = SCHEMES.iter().find(|(scheme, _)| text.starts_with(scheme))?;
     Some((*is_https, scheme.len()))
+}
+
+/// What follows the host of an address.
+fn path_of(base: &str) -> &str {
+    let authority = base.find("://").map_or(0, |at| at + "://".len());
+    base[authority..].find('/').map_or("", |at| &base[authority + at..])
 }
 
 /// How long the scheme is that `text` ends with.
