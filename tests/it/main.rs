@@ -10,6 +10,7 @@
 mod caller;
 mod clients;
 mod deploy;
+mod linking;
 mod policy;
 mod program;
 mod promises;
