@@ -237,6 +237,7 @@ impl Works {
         let tenant = Arc::new(Tenant {
             name: Arc::clone(&written.name),
             entities: wiring::entities(written, &admission, &tokens, learnt),
+            soap: written.soap_url.as_ref().map(|url| upstream.beside(&uri(url))),
             upstream,
             own_hosts: wiring::own_hosts(written),
             admission,
@@ -324,9 +325,12 @@ fn reach(
         Some(wire) => wire.clone(),
         None => Connector::tcp(proxy::client_config(roots)?, tenant.timeouts.connect),
     };
-    let base_url: Uri = tenant.base_url.to_string().parse().expect("the configuration checked it");
-    let upstream = Upstream::new(&base_url, connector);
+    let upstream = Upstream::new(&uri(&tenant.base_url), connector);
     Ok((way, upstream))
+}
+
+fn uri(url: &config::BaseUrl) -> Uri {
+    url.to_string().parse().expect("the configuration checked it")
 }
 
 fn view(Wired { tenant, .. }: &Wired, config: &Config, index: usize) -> admin::Tenant {

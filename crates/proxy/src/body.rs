@@ -9,13 +9,14 @@ use admission::Kept;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
+use zuora::soap::{BadEnvelope, Splice};
 
 use crate::call::Call;
 use crate::links::Rewriting;
 use crate::outbound::BODY_PATIENCE;
 use crate::progress::Progress;
 use crate::pump::Pumped;
-use crate::received::Received;
+use crate::received::{BadBody, Received};
 use crate::request::LONGEST_BODY;
 
 /// How long an upload may take in all: it holds a permit. The longest body at 2.3 MB a second.
@@ -139,6 +140,8 @@ struct Patience {
 pub(crate) enum UploadError {
     #[error("the caller's body broke off")]
     Caller(#[source] hyper::Error),
+    #[error("the caller's SOAP envelope became ambiguous")]
+    Envelope(#[source] BadEnvelope),
     #[error("the caller's body stopped arriving")]
     Silent,
     #[error("the caller's body is too long")]
@@ -151,12 +154,30 @@ impl Upload {
     }
 }
 
+impl UploadContent {
+    /// Puts a session into the envelope that it is.
+    pub(crate) fn splice(&mut self, splice: &Splice, session: &str) {
+        match self {
+            Self::Kept(bytes) => {
+                *bytes = bytes.take().map(|bytes| splice.put(&bytes, session).into());
+            }
+            Self::Flowing(flow) => flow.splice(splice, session),
+        }
+    }
+}
+
 impl Flow {
     /// `first`, counted by `counted`, and then `rest`.
     pub(crate) fn new(first: Bytes, counted: Option<Kept>, rest: Received) -> Self {
         let room = LONGEST_BODY.saturating_sub(len(&first));
         let first = Some(first).filter(|bytes| !bytes.is_empty());
         Self { first, counted, rest, room, patience: None }
+    }
+
+    /// Puts a session into the envelope that it is, of which as much was read as that needs.
+    pub(crate) fn splice(&mut self, splice: &Splice, session: &str) {
+        let first = self.first.take().unwrap_or_else(|| self.rest.take_again());
+        self.first = Some(splice.put(&first, session).into());
     }
 
     fn poll_frame(
@@ -178,7 +199,7 @@ impl Flow {
             let data = match frame {
                 Some(Ok(frame)) if frame.is_data() => frame,
                 Some(Ok(_)) => continue,
-                Some(Err(cause)) => return Poll::Ready(Some(Err(UploadError::Caller(cause)))),
+                Some(Err(bad)) => return Poll::Ready(Some(Err(bad.into()))),
                 None => return Poll::Ready(None),
             };
             let Some(room) = self.room.checked_sub(data.data_ref().map_or(0, len)) else {
@@ -186,6 +207,15 @@ impl Flow {
             };
             self.room = room;
             return Poll::Ready(Some(Ok(data)));
+        }
+    }
+}
+
+impl From<BadBody> for UploadError {
+    fn from(bad: BadBody) -> Self {
+        match bad {
+            BadBody::Cut(cause) => Self::Caller(cause),
+            BadBody::Envelope(bad) => Self::Envelope(bad),
         }
     }
 }

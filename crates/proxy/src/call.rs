@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
 use telemetry::{AppMetrics, Source, Verdict};
 use tokio::time::{Duration, Instant};
+use zuora::soap::Head;
 use zuora::{Operation, TrackId};
 
 use crate::arrival::Arrival;
@@ -36,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) arrival: Arrival,
     /// In which language its caller understands a failure.
     pub(crate) dialect: Dialect,
+    /// What the head of its envelope says, if it is a SOAP call.
+    pub(crate) envelope: Option<Box<Head>>,
     /// Who called, once that is known.
     pub(crate) caller: Option<Caller>,
     /// Where it goes, once that is known.
@@ -108,6 +111,7 @@ impl Call {
             peer: peer.address,
             arrival: Arrival::of(request, peer.is_tls),
             dialect: Dialect::default(),
+            envelope: None,
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
             caller: None,

@@ -6,4 +6,9 @@ pub(crate) enum Dialect {
     /// Zuora's JSON.
     #[default]
     Json,
+    /// A SOAP fault.
+    Soap {
+        /// Whether it answers a `login()`.
+        is_login: bool,
+    },
 }

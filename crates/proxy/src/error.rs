@@ -23,8 +23,8 @@ pub(crate) enum Error {
     BadRequest(#[from] BadRequest),
     #[error("the request body is longer than {} bytes", crate::request::LONGEST_BODY)]
     TooLarge,
-    #[error("no such path here: Zuora's API is everything outside `/_gateway/`")]
-    NotFound,
+    #[error("{0}")]
+    NotFound(&'static str),
     #[error("turned away: {0}")]
     Shed(#[from] Shed),
     #[error("no valid Zuora token could be had")]
@@ -73,7 +73,7 @@ impl Error {
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) => "bad-request",
             Self::TooLarge => "too-large",
-            Self::NotFound => "not-found",
+            Self::NotFound(_) => "not-found",
             Self::Shed(Shed::QueueFull { .. } | Shed::QueueBytes { .. }) => "queue-full",
             Self::Shed(Shed::QueueTimeout { .. }) => "queue-timeout",
             Self::Shed(Shed::Hopeless { .. }) => "deadline",
@@ -107,7 +107,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Shed(Shed::Down { .. })
             | Self::Unreachable(_)
             | Self::Broke(..)
@@ -125,7 +125,7 @@ impl Error {
             Self::Unauthenticated(_) => 90_000_011,
             Self::Forbidden(_) => 50_000_010,
             Self::BadRequest(_) | Self::TooLarge => 50_000_020,
-            Self::NotFound => 50_000_040,
+            Self::NotFound(_) => 50_000_040,
             Self::Shed(Shed::Down { .. })
             | Self::TokenUnavailable(_)
             | Self::Unreachable(_)
@@ -175,6 +175,9 @@ impl Error {
     ) -> Response<Body> {
         let (status, content_type, body) = match dialect {
             Dialect::Json => (self.status(), "application/json", self.to_json(track_id)),
+            Dialect::Soap { is_login } => {
+                (self.fault_status(), "text/xml;charset=utf-8", self.to_fault(is_login))
+            }
         };
         let mut response = Response::new(Body::whole(body.into()));
         *response.status_mut() = status;
@@ -185,7 +188,7 @@ impl Error {
         if let Some(wait) = self.retry_after(now) {
             fields.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }
-        if matches!(self, Self::Unauthenticated(_)) {
+        if status == StatusCode::UNAUTHORIZED {
             let schemes = r#"Bearer realm="zuora-gateway", Basic realm="zuora-gateway""#;
             fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(schemes));
         }
@@ -199,6 +202,36 @@ impl Error {
             "reasons": [{ "code": self.code(), "message": self.message() }],
         });
         answer.to_string()
+    }
+
+    fn to_fault(&self, is_login: bool) -> String {
+        zuora::soap::fault(self.word(is_login), &self.message(), is_login)
+    }
+
+    /// The status that a fault goes with. SOAP stacks read it from 500 only (SOAP 1.1 6.2); the statuses that say when to
+    /// come again, and from whom the trouble came, are kept for those who read them.
+    fn fault_status(&self) -> StatusCode {
+        match self.status() {
+            status @ (StatusCode::NOT_FOUND | StatusCode::TOO_MANY_REQUESTS) => status,
+            status if status.is_client_error() => StatusCode::INTERNAL_SERVER_ERROR,
+            status => status,
+        }
+    }
+
+    /// The word for it that clients of the SOAP API know (Zuora: SOAP error handling). `INVALID_SESSION` makes them log
+    /// in and repeat, `REQUEST_EXCEEDED_LIMIT` and `SERVER_UNAVAILABLE` make them repeat: none of these may stand for
+    /// what Zuora may have executed.
+    fn word(&self, is_login: bool) -> &'static str {
+        match self {
+            _ if self.executed() != Executed::No => "TRANSACTION_TIMEOUT",
+            Self::Unauthenticated(_) if is_login => "INVALID_LOGIN",
+            Self::Unauthenticated(_) => "INVALID_SESSION",
+            _ => match self.status() {
+                StatusCode::TOO_MANY_REQUESTS => "REQUEST_EXCEEDED_LIMIT",
+                status if status.is_server_error() => "SERVER_UNAVAILABLE",
+                _ => "INVALID_VALUE",
+            },
+        }
     }
 
     /// Whether the connection must not be used again after this answer.
@@ -215,6 +248,7 @@ impl From<&UploadError> for Error {
     fn from(error: &UploadError) -> Self {
         match error {
             UploadError::Caller(_) => BadRequest::Body.into(),
+            UploadError::Envelope(bad) => BadRequest::Envelope(*bad).into(),
             UploadError::Silent => BadRequest::SlowBody.into(),
             UploadError::TooLong => Self::TooLarge,
         }

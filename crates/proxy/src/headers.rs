@@ -77,6 +77,13 @@ pub(crate) fn towards_zuora(headers: &mut HeaderMap) {
     headers.append(header::VIA, VIA);
 }
 
+/// Takes out of `headers` what was said of the bytes of a body that is changed on its way.
+pub(crate) fn of_other_bytes(headers: &mut HeaderMap) {
+    for name in ["content-md5", "digest", "content-digest", "repr-digest"] {
+        headers.remove(name);
+    }
+}
+
 /// Leaves in `headers` what the caller should see: no hop-by-hop fields, none of Zuora's session cookies.
 pub(crate) fn towards_caller(headers: &mut HeaderMap) {
     // With both, the encoding frames the body and the length is a leftover (RFC 9112 6.3).

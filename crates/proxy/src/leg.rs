@@ -222,7 +222,7 @@ async fn exchange(
     request: Request<Upload>,
     progress: &Progress,
 ) -> Result<(http::response::Parts, Seen), Failure> {
-    let response = match route.tenant.upstream.send(request).await {
+    let response = match route.upstream().send(request).await {
         Ok(response) => response,
         Err(SendError::Unreachable(cause)) => return Err(Failure::Unreachable(cause)),
         Err(SendError::NotSent(cause)) => return Err(Failure::NotSent(cause)),

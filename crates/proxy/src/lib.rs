@@ -34,6 +34,7 @@ mod request;
 mod retry;
 mod route;
 mod server;
+mod soap;
 mod table;
 mod tls;
 mod upstream;

@@ -82,7 +82,9 @@ impl Proxy {
                 response.headers_mut().insert(header::ALLOW, methods);
                 Ok(response)
             }
-            Local::Nothing => Err(Error::NotFound),
+            Local::Nothing => Err(Error::NotFound(
+                "no such path here: Zuora's API is everything outside `/_gateway/`",
+            )),
         }
     }
 

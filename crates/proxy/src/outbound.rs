@@ -13,13 +13,14 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::{Duration, timeout};
 use zuora::Operation;
+use zuora::soap::Splice;
 
 use crate::body::{Flow, Upload, UploadContent};
 use crate::error::Error;
 use crate::headers;
 use crate::key::{Key, is_read};
 use crate::progress::Progress;
-use crate::received::Received;
+use crate::received::{BadBody, Received};
 use crate::request::{BadRequest, LONGEST_BODY};
 use crate::retry::Kind;
 
@@ -35,6 +36,8 @@ pub(crate) struct Outbound {
     operation: Option<&'static Operation>,
     pub(crate) key: Key,
     payload: Payload,
+    /// Where each attempt's session stands in the envelope, if it is a SOAP call.
+    pub(crate) session: Option<Splice>,
 }
 
 /// A request body, and whether it can be sent again.
@@ -71,7 +74,15 @@ impl Outbound {
         if is_empty && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Self { method: head.method, uri, headers, operation, key: Key::None, payload }
+        Self {
+            method: head.method,
+            uri,
+            headers,
+            operation,
+            key: Key::None,
+            payload,
+            session: None,
+        }
     }
 
     /// Whether another attempt could be made: its body is kept, or has not begun to flow.
@@ -115,7 +126,7 @@ impl Outbound {
         proof: Option<&Proof>,
         progress: Arc<Progress>,
     ) -> Request<Upload> {
-        let content = match &mut self.payload {
+        let mut content = match &mut self.payload {
             Payload::Kept { bytes, .. } => {
                 UploadContent::Kept(Some(bytes.clone()).filter(|bytes| !bytes.is_empty()))
             }
@@ -123,12 +134,18 @@ impl Outbound {
                 flow.take().map_or(UploadContent::Kept(None), UploadContent::Flowing)
             }
         };
+        if let (Some(splice), Some(session)) = (&self.session, proof.and_then(Proof::soap_session))
+        {
+            content.splice(splice, session);
+        }
         let mut request = Request::new(Upload::new(content, progress));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        if let Some(proof) = proof {
-            proof.put_on(request.headers_mut());
+        match proof {
+            Some(proof) if self.session.is_some() => proof.put_on_soap(request.headers_mut()),
+            Some(proof) => proof.put_on(request.headers_mut()),
+            None => {}
         }
         if let Key::Ours(key) = &self.key {
             request.headers_mut().insert(headers::IDEMPOTENCY_KEY, key.clone());
@@ -178,12 +195,14 @@ impl Keeper<'_> {
     }
 }
 
-async fn next_chunk(body: &mut Received) -> Result<Option<Bytes>, BadRequest> {
+/// The next piece of a caller's body, `None` at its end.
+pub(crate) async fn next_chunk(body: &mut Received) -> Result<Option<Bytes>, BadRequest> {
     loop {
         let frame = timeout(BODY_PATIENCE, body.frame()).await.map_err(|_| BadRequest::SlowBody)?;
         match frame {
             None => return Ok(None),
-            Some(Err(_)) => return Err(BadRequest::Body),
+            Some(Err(BadBody::Cut(_))) => return Err(BadRequest::Body),
+            Some(Err(BadBody::Envelope(bad))) => return Err(bad.into()),
             Some(Ok(frame)) => {
                 // Trailers are dropped, see `Flow`.
                 if let Ok(chunk) = frame.into_data() {

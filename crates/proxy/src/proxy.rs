@@ -24,6 +24,7 @@ use crate::body::Body;
 use crate::call::{Call, Phase};
 use crate::caller::{Caller, Door};
 use crate::claim::Claim;
+use crate::dialect::Dialect;
 use crate::error::{Error, upload_error};
 use crate::headers;
 use crate::judge::{Next, judge, moment};
@@ -39,7 +40,8 @@ use crate::progress::Progress;
 use crate::received::Received;
 use crate::relay::relay;
 use crate::request::{self, BadRequest, accept};
-use crate::route::{App, Route, ValidTrackId};
+use crate::route::{App, Route, Side, ValidTrackId};
+use crate::soap;
 use crate::table::{Current, Table};
 
 /// What takes no longer was no wait.
@@ -127,15 +129,21 @@ impl Proxy {
         mut request: Box<Request<Received>>,
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
+        call.dialect = soap::dialect(&request);
         accept(&request)?;
         self.arrive(&mut request, call)?;
+        // On the path that Zuora will see, as the prefix of a tenant may have stood before it.
+        call.dialect = soap::dialect(&request);
         call.operation = zuora::classify(request.method(), request.uri().path());
         if let Some(local) = Local::find(&request, call.operation) {
             return Box::pin(self.answer_local(local, *request, call)).await;
         }
+        if call.dialect != Dialect::Json {
+            Box::pin(soap::open(&mut request, call)).await?;
+        }
         let caller = self.identify(&request, call)?;
         call.track_id = Some(track_id(&caller.app, request.headers())?);
-        authorize(&caller, &request)?;
+        authorize(&caller, &request, call)?;
         let (mut route, mut ask) = self.classify(caller, &mut request, call)?;
         // Boxed, so that a call does not carry the room for it while it waits.
         let mut outbound = Box::pin(prepare(&route, *request, call)).await?;
@@ -193,7 +201,9 @@ impl Proxy {
         request: &mut Request<Received>,
         call: &mut Call,
     ) -> Result<(Arc<Route>, Ask), Error> {
-        let route = Route::find(caller.app, call.operation, request.headers(), &self.metrics)?;
+        let path = Target::read(request.uri().path()).map_err(BadRequest::from)?;
+        let (side, fields) = (Side::of(&path), request.headers());
+        let route = Route::find(caller.app, call.operation, side, fields, &self.metrics)?;
         let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
         if let Some((field, id)) = route.entity().unsaid(request.headers()) {
@@ -357,9 +367,14 @@ impl Proxy {
 }
 
 /// May this app do this? Decided before the body is read, on the path that will be sent.
-fn authorize(caller: &Caller, request: &Request<Received>) -> Result<(), Error> {
+fn authorize(caller: &Caller, request: &Request<Received>, call: &Call) -> Result<(), Error> {
     let target = Target::read(request.uri().path()).map_err(BadRequest::from)?;
-    if caller.app.policy.permits(request.method(), &target) {
+    let (policy, method) = (&caller.app.policy, request.method());
+    let is_permitted = match &call.envelope {
+        Some(envelope) => policy.permits_soap(method, &target, &envelope.call),
+        None => policy.permits(method, &target),
+    };
+    if is_permitted {
         Ok(())
     } else {
         Err(Error::Forbidden("this app is not allowed to call this operation"))
@@ -378,11 +393,14 @@ async fn prepare(
     if let Some(forwards) = forwards {
         head.headers.insert(header::MAX_FORWARDS, forwards.saturating_sub(1).into());
     }
+    if call.envelope.is_some() {
+        headers::of_other_bytes(&mut head.headers);
+    }
     head.headers.insert(headers::TRACK_ID, call.track_id().to_header_value());
-    head.headers.insert(header::HOST, route.tenant.upstream.host());
+    head.headers.insert(header::HOST, route.upstream().host());
 
     let target = head.uri.path_and_query().expect("an accepted target has a path").clone();
-    let uri = route.tenant.upstream.uri(target);
+    let uri = route.upstream().uri(target);
     let tenant = &route.tenant;
     let keeper = Keeper {
         admission: &tenant.admission,
@@ -395,6 +413,7 @@ async fn prepare(
         false => keeper.receive(body).await?,
     };
     let mut outbound = Outbound::new(head, uri, call.operation, payload);
+    outbound.session = call.envelope.as_ref().map(|envelope| envelope.splice.clone());
     let may_mint = tenant.retry.mint_idempotency_keys && outbound.replayable();
     outbound.key = Key::of(call.operation, outbound.headers(), may_mint);
     Ok(outbound)
@@ -414,6 +433,12 @@ async fn authenticate(
         call.waited("token");
     }
     match token {
+        Ok(token) if call.envelope.is_some() && token.proof.soap_session().is_none() => {
+            permit.unused();
+            Err(Error::NotFound(
+                "the credentials of this tenant have no form in SOAP: add a `soap_login`",
+            ))
+        }
         Ok(token) => Ok((permit, token)),
         Err(unavailable) => {
             permit.unused();

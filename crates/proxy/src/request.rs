@@ -41,6 +41,12 @@ pub(crate) enum BadRequest {
     Entities,
     #[error("the host and the path, or two hosts, mean different tenants of this gateway")]
     TwoTenants,
+    #[error(transparent)]
+    Envelope(#[from] zuora::soap::BadEnvelope),
+    #[error("a SOAP envelope must be sent without `Content-Encoding`")]
+    PackedEnvelope,
+    #[error("`SOAPAction` must be sent at most once, and name no other call than the envelope")]
+    SoapAction,
     #[error("the request body did not arrive whole")]
     Body,
     #[error("the request body stopped arriving")]

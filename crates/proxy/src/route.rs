@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use telemetry::{AppMetrics, Metrics, PoolMetrics, TenantMetrics};
 use tokio::time::Duration;
 use zuora::links::OwnHosts;
-use zuora::{LimitType, Operation, Policy};
+use zuora::{LimitType, Operation, Policy, Target};
 
 use crate::error::Error;
 use crate::headers;
@@ -49,6 +49,8 @@ pub struct Tenant {
     pub upstream: Upstream,
     /// The hosts that links in its answers name when they mean itself.
     pub own_hosts: Arc<OwnHosts>,
+    /// The way to what is under `/apps`, the SOAP API above all; `None` if nobody has said where that is.
+    pub soap: Option<Upstream>,
     /// Who goes next.
     pub admission: Arc<Admission>,
     /// Its entities; one without a name if it has only one.
@@ -117,11 +119,28 @@ pub(crate) struct Route {
     pub(crate) app: Arc<App>,
     pub(crate) tenant: Arc<Tenant>,
     operation: Option<&'static Operation>,
+    side: Side,
     /// Its place among the tenant's entities.
     pub(crate) entity: usize,
     pub(crate) pool: PoolId,
     /// Set if Zuora counts the operation against another limit type than the table says.
     moved: Option<Box<Moved>>,
+}
+
+/// Which of a tenant's servers a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The REST API's.
+    Rest,
+    /// The one of what is under `/apps`, the SOAP API among it.
+    Apps,
+}
+
+impl Side {
+    /// Where `path` may be read as being under `/apps` by anybody, it goes there.
+    pub(crate) fn of(path: &Target<'_>) -> Self {
+        if path.may_be_under(&["apps"]) { Self::Apps } else { Self::Rest }
+    }
 }
 
 #[derive(Debug)]
@@ -135,16 +154,23 @@ impl Route {
     pub(crate) fn find(
         app: Arc<App>,
         operation: Option<&'static Operation>,
+        side: Side,
         headers: &HeaderMap,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
+        if side == Side::Apps && app.tenant.soap.is_none() {
+            return Err(Error::NotFound(
+                "what is under `/apps` is on another host of Zuora's: set `soap_url` of this tenant",
+            ));
+        }
         let entity = app.entity(headers)?;
-        Ok(Self::to(app, operation, entity, metrics))
+        Ok(Self::to(app, operation, side, entity, metrics))
     }
 
     fn to(
         app: Arc<App>,
         operation: Option<&'static Operation>,
+        side: Side,
         entity: usize,
         metrics: &Metrics,
     ) -> Self {
@@ -154,7 +180,15 @@ impl Route {
             Box::new(Moved { to: Arc::clone(to), metrics: to.metrics_of(&app, metrics) })
         });
         let pool = moved.as_ref().map_or(pools.pools[index(operation)], |moved| moved.to.id);
-        Self { app, tenant, operation, entity, pool, moved }
+        Self { app, tenant, operation, side, entity, pool, moved }
+    }
+
+    /// The server that it goes to.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        match (self.side, &self.tenant.soap) {
+            (Side::Apps, Some(soap)) => soap,
+            _ => &self.tenant.upstream,
+        }
     }
 
     /// The tokens of its entity.
@@ -178,7 +212,8 @@ impl Route {
 
     /// The right route, if this one is not.
     pub(crate) fn anew(&self, metrics: &Metrics) -> Option<Self> {
-        let anew = || Self::to(Arc::clone(&self.app), self.operation, self.entity, metrics);
+        let anew =
+            || Self::to(Arc::clone(&self.app), self.operation, self.side, self.entity, metrics);
         (!self.is_right()).then(anew)
     }
 

@@ -5,6 +5,7 @@ mod limit_types;
 mod links;
 mod repeats;
 mod scene;
+mod soap;
 mod wishes;
 
 use http::StatusCode;

@@ -85,8 +85,6 @@ impl Upstream {
     /// If `base_url` has no authority, or one that is no header value; the configuration has checked both.
     #[must_use]
     pub fn new(base_url: &Uri, connector: Connector) -> Self {
-        let authority = base_url.authority().expect("the configuration checked it").clone();
-        let host = HeaderValue::from_str(authority.as_str()).expect("an authority is printable");
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
@@ -97,6 +95,21 @@ impl Upstream {
             // We set `Host` once, instead of having it printed for each request.
             .set_host(false)
             .build(connector);
+        Self::through(client, base_url)
+    }
+
+    /// Another server of the same tenant, at `base_url` (scheme and authority), reached in the same way.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new) does.
+    #[must_use]
+    pub fn beside(&self, base_url: &Uri) -> Self {
+        Self::through(self.client.clone(), base_url)
+    }
+
+    fn through(client: Client<Connector, Upload>, base_url: &Uri) -> Self {
+        let authority = base_url.authority().expect("the configuration checked it").clone();
+        let host = HeaderValue::from_str(authority.as_str()).expect("an authority is printable");
         let scheme = base_url.scheme().cloned().unwrap_or(Scheme::HTTPS);
         Self { client, scheme, authority, host }
     }

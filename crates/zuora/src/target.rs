@@ -82,6 +82,18 @@ impl<'a> Target<'a> {
     pub fn path(&self) -> &'a str {
         self.path
     }
+
+    /// Whether any reading of the path begins with these segments, in any letter case.
+    pub fn may_be_under(&self, segments: &[&str]) -> bool {
+        let is_plain = !self.path.contains(['%', ';']) && !self.path.contains("//");
+        if is_plain {
+            let mut path = self.path.split('/').skip(1);
+            return segments.iter().all(|segment| {
+                path.next().is_some_and(|found| found.eq_ignore_ascii_case(segment))
+            });
+        }
+        readings(self.path).iter().any(|reading| readings::begins(reading, segments))
+    }
 }
 
 /// What an app may call. Empty, it permits everything.

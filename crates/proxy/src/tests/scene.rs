@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use admission::{
@@ -157,6 +157,8 @@ impl Asked {
 struct Script {
     replies: Mutex<VecDeque<Reply>>,
     asked: Mutex<Vec<Asked>>,
+    /// Whether nobody has said where the SOAP API is.
+    has_no_soap: AtomicBool,
     /// How many connections are refused first.
     refused: AtomicU32,
 }
@@ -233,6 +235,12 @@ impl Scene {
         Self::build(self.script, limit, Issuer::default(), false)
     }
 
+    /// Nobody has said where the SOAP API is.
+    pub(super) fn without_soap(self) -> Self {
+        self.script.has_no_soap.store(true, Ordering::Relaxed);
+        self.with_limit(40)
+    }
+
     /// Nobody is ever given a token.
     pub(super) fn without_tokens(self) -> Self {
         Self::build(self.script, 40, Issuer { is_silent: true, ..Issuer::default() }, false)
@@ -268,13 +276,14 @@ impl Scene {
         let id = admission.app("app").unwrap();
         let pools = POOLS.map(|limit_type| admission.pool(None, limit_type.name()).unwrap());
         let tokens = Tokens::start("t", issuer, &metrics);
+        let upstream =
+            Upstream::new(&Uri::from_static("http://zuora"), through(Arc::clone(&script)));
         let tenant = Arc::new(Tenant {
             name: "t".into(),
-            upstream: Upstream::new(
-                &Uri::from_static("http://zuora"),
-                through(Arc::clone(&script)),
-            ),
             own_hosts: Arc::new(OwnHosts::of([&Uri::from_static("http://zuora")])),
+            soap: (!script.has_no_soap.load(Ordering::Relaxed))
+                .then(|| upstream.beside(&Uri::from_static("http://soap-zuora"))),
+            upstream,
             admission: Arc::clone(&admission),
             entities: vec![Entity { id: None, name: None, pools, tokens, learnt: Arc::default() }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
@@ -355,6 +364,25 @@ impl Scene {
         self.send(method, path, &[], body).await
     }
 
+    /// Makes a SOAP call, with these fields besides the usual ones or in their place; an empty one is left out.
+    pub(super) async fn soap(&self, fields: &[(&str, &str)], envelope: &str) -> Answer {
+        let body = Full::new(Bytes::from(envelope.to_owned())).boxed();
+        let is_typed = fields.iter().any(|(name, _)| *name == "content-type");
+        let usual = (!is_typed).then_some(&("content-type", "text/xml"));
+        let fields: Vec<_> = usual.into_iter().chain(fields).copied().collect();
+        self.send("POST", "/apps/services/a/91.0", &fields, body).await.whole().await
+    }
+
+    /// The same in pieces and without an announced length.
+    pub(super) async fn soap_in_chunks(&self, envelope: &str) -> Answer {
+        let chunks: Vec<_> =
+            envelope.as_bytes().chunks(8 * 1024).map(Bytes::copy_from_slice).collect();
+        let frames = futures_util::stream::iter(chunks).map(|chunk| Ok(Frame::data(chunk)));
+        let body = BodyExt::boxed(StreamBody::new(frames));
+        let fields = [("content-type", "text/xml")];
+        self.send("POST", "/apps/services/a/91.0", &fields, body).await.whole().await
+    }
+
     /// Sends a body of an announced length that begins to arrive only after a while.
     pub(super) async fn upload(&self, path: &str, length: usize, after: Duration) -> Answer {
         let late = futures_util::stream::once(async move {
@@ -393,13 +421,17 @@ impl Scene {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(ours)).await.unwrap();
         let connection = Hold(tokio::spawn(async move { drop(connection.await) }));
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "gateway")
-            .header("authorization", format!("Bearer {SECRET}"))
-            .header("content-type", "application/json");
-        for (name, value) in fields {
+        let authorization = format!("Bearer {SECRET}");
+        let usual = [
+            ("host", "gateway"),
+            ("authorization", &*authorization),
+            ("content-type", "application/json"),
+        ];
+        let said = |name: &str| fields.iter().any(|(said, _)| *said == name);
+        let usual = usual.iter().filter(|(name, _)| !said(name));
+        let mut request = Request::builder().method(method).uri(path);
+        // What is said to be empty is left out.
+        for (name, value) in usual.chain(fields).filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, *value);
         }
         let response = sender.send_request(request.body(body).unwrap()).await.unwrap();

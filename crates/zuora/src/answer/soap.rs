@@ -14,7 +14,7 @@ pub(super) fn read(text: &[u8]) -> Option<Complaint> {
 }
 
 /// A fault that is the first thing in the body, so that the word "fault" in somebody's data is not
-/// taken for one. An expired session is the caller's own here, not our token.
+/// taken for one.
 fn fault(text: &[u8]) -> Option<Complaint> {
     let body = after_start_tag(text, b"Body")?.trim_ascii_start();
     let tag_end = memchr::memchr2(b'>', b' ', body)?;
@@ -22,12 +22,8 @@ fn fault(text: &[u8]) -> Option<Complaint> {
         return None;
     }
     let code = element(body, b"FaultCode").or_else(|| element(body, b"faultcode"))?;
-    let category = match Category::of(&code) {
-        Category::Authentication => Category::Other,
-        category => category,
-    };
     let mut complaint = Complaint::default();
-    complaint.add(category, element(body, b"faultstring").as_deref());
+    complaint.add(Category::of(&code), element(body, b"faultstring").as_deref());
     Some(complaint)
 }
 

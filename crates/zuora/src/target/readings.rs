@@ -62,7 +62,7 @@ fn add_with_aliases<'a>(readings: &mut Vec<Reading<'a>>, mut reading: Reading<'a
     readings.push(reading);
 }
 
-fn begins(reading: &Reading<'_>, segments: &[&str]) -> bool {
+pub(super) fn begins(reading: &Reading<'_>, segments: &[&str]) -> bool {
     reading.len() >= segments.len()
         && segments.iter().zip(reading).all(|(segment, read)| segment.eq_ignore_ascii_case(read))
 }

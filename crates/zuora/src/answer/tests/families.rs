@@ -178,8 +178,7 @@ fn soap_says_it_with_a_fault() {
         ("INVALID_VALUE", FAILED),
         ("TRANSACTION_TIMEOUT", FAILED),
         ("UNKNOWN_ERROR", FAILED),
-        // The caller's own session, which a token of ours would not cure.
-        ("INVALID_SESSION", FAILED),
+        ("INVALID_SESSION", Verdict::Unauthenticated),
     ] {
         for status in [200, 500] {
             Answer::xml(status, soap_fault(code, "…")).is(expected);

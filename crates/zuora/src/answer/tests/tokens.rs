@@ -16,7 +16,7 @@ fn an_unaccepted_token_is_known_by_401_and_by_category_11() {
         .is(Verdict::Unauthenticated);
     Answer::json(200, reasons(&["90000010"])).is(FAILED);
     Answer::json(200, reasons(&["90000011", "53100020"])).is(FAILED);
-    // A SOAP session is the caller's own, and a new token of ours would not cure it.
-    Answer::new(200, "text/xml", soap_fault("INVALID_SESSION", "…")).is(FAILED);
-    Answer::new(500, "text/xml", soap_fault("INVALID_SESSION", "…")).is(FAILED);
+    Answer::new(200, "text/xml", soap_fault("INVALID_SESSION", "…")).is(Verdict::Unauthenticated);
+    Answer::new(500, "text/xml", soap_fault("INVALID_SESSION", "…")).is(Verdict::Unauthenticated);
+    Answer::new(500, "text/xml", soap_fault("INVALID_LOGIN", "…")).is(FAILED);
 }
