@@ -31,8 +31,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The Zuora tenants in the order of the file; at least one, names are unique.
     pub tenants: Vec<Tenant>,
-    /// The apps in the order of the file; at least one. Names, client ids and
-    /// secrets are unique.
+    /// The apps in the order of the file; at least one. Names, client ids,
+    /// secrets and certificates are unique.
     pub apps: Vec<App>,
     /// The app that callers without a credential are taken for: an index into
     /// `apps`. Only ever set if `listen` is a loopback address.
@@ -66,6 +66,9 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// The authorities whose client certificates count. `None`: clients are
+    /// not asked for any.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The admin port.
@@ -340,8 +343,12 @@ pub struct App {
     pub tenants: Vec<usize>,
     /// The client id it presents: a UUID in its 36-character form, as written.
     pub client_id: String,
-    /// What its secret is compared with.
-    pub secret: AppSecret,
+    /// What its secret is compared with: the one that it has, and perhaps the
+    /// one that it had before. Empty only if it has a certificate.
+    pub secrets: Vec<AppSecret>,
+    /// What its client certificate is called. Only ever set if clients are
+    /// asked for certificates.
+    pub certificate: Option<CertificateName>,
     /// Who goes first when several apps wait.
     pub priority: Priority,
     /// Its share of each pool, in proportion to others.
@@ -394,6 +401,16 @@ pub struct AppRate {
     pub burst: NonZeroU32,
     /// Whether calls wait for it; if not, they are only counted.
     pub enforce: bool,
+}
+
+/// What a client certificate is called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CertificateName {
+    /// Its subject: attribute types as dotted object identifiers, and values;
+    /// in any order, at least one.
+    Subject(Vec<(String, String)>),
+    /// One of its subject alternative names. Not empty.
+    Alt(String),
 }
 
 /// An app's secret, as far as the file tells it. `Debug` shows neither.

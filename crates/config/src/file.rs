@@ -13,9 +13,9 @@ use crate::reading::{
     At, Field, Named, OneOrMore, Optional, Placed, Reading, Required, Section, section,
 };
 use crate::scalar::{
-    AppName, Bytes, ClientId, Count, DataCentreName, Digest, Directory, EntityName, FieldName,
-    HostName, LimitType, PathPrefix, ReadableFile, Share, SigningKey, TenantName, Text, Uuid,
-    Whole,
+    AltName, AppName, Bytes, ClientId, Count, DataCentreName, Digest, Directory, EntityName,
+    FieldName, HostName, LimitType, PathPrefix, ReadableFile, Share, SigningKey, Subject,
+    TenantName, Text, Uuid, Whole,
 };
 use crate::yaml::{Kind, Node};
 use crate::{
@@ -81,6 +81,10 @@ section! {
         certificate: Required<At<ReadableFile>>,
         /// PEM file with the private key.
         key: Required<At<ReadableFile>>,
+        /// PEM file with the authorities whose client certificates count. When left out, clients
+        /// are not asked for any. Who has none is let in all the same, and needs another
+        /// credential; one by another authority ends the connection.
+        client_ca: Optional<At<ReadableFile>>,
     }
 }
 
@@ -408,10 +412,17 @@ section! {
         tenant: Required<OneOrMore<Text>>,
         /// The client id that it presents: a UUID of 36 characters, of your choice.
         client_id: Required<At<ClientId>>,
-        /// Its secret. Either this or `secret_sha256`.
+        /// Its secret. Either this or `secret_sha256`, or neither if it has a `certificate`.
         secret: Optional<At<Secret>>,
         /// The SHA-256 of its secret, as 64 hexadecimal digits.
         secret_sha256: Optional<At<Digest>>,
+        /// The secret that it had before, which is still taken while it is being changed.
+        previous_secret: Optional<At<Secret>>,
+        /// The SHA-256 of the secret that it had before.
+        previous_secret_sha256: Optional<At<Digest>>,
+        /// The client certificate by which it is known, by an authority of
+        /// `listen.tls.client_ca`.
+        certificate: Optional<Certificate>,
         /// Who goes first when several apps wait: `interactive`, `standard` or `batch`. A head
         /// start, not a larger share. `scavenger` has only what nobody else wants.
         priority: At<Priority> = "standard",
@@ -442,6 +453,18 @@ section! {
         allow: Optional<At<Vec<At<Rule>>>>,
         /// The calls it may not make, also if `allow` names them.
         deny: Optional<At<Vec<At<Rule>>>>,
+    }
+}
+
+section! {
+    /// What a client certificate is called. Either of the two.
+    Certificate {
+        /// Its whole subject, as `openssl x509 -noout -subject -nameopt RFC2253` prints it. The
+        /// order does not count.
+        subject: Optional<At<Subject>>,
+        /// One of its subject alternative names: a host name, a URI, a mail address or an IP
+        /// address. It is compared as a whole.
+        san: Optional<At<AltName>>,
     }
 }
 

@@ -24,10 +24,10 @@ mod secret;
 mod yaml;
 
 pub use config::{
-    Admin, App, AppRate, AppSecret, BaseUrl, Concurrency, Config, ContendedWrites, Credential,
-    CredentialKind, Credentials, Entity, InvalidTrackId, Lanes, Limit, Listen, Log, LogFormat,
-    LogLevel, OnRefusal, Pair, Priority, Queue, Rate, Renew, Retry, Tenant, Timeouts, Tls,
-    TrackIdPolicy, ValidTrackId,
+    Admin, App, AppRate, AppSecret, BaseUrl, CertificateName, Concurrency, Config, ContendedWrites,
+    Credential, CredentialKind, Credentials, Entity, InvalidTrackId, Lanes, Limit, Listen, Log,
+    LogFormat, LogLevel, OnRefusal, Pair, Priority, Queue, Rate, Renew, Retry, Tenant, Timeouts,
+    Tls, TrackIdPolicy, ValidTrackId,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, load_with_files, parse};

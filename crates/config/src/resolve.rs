@@ -15,10 +15,10 @@ use std::num::NonZeroUsize;
 use aws_lc_rs::digest;
 
 use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
-use crate::scalar::{Count, Text};
+use crate::scalar::{Count, Digest, Text};
 use crate::{
-    Admin, App, AppSecret, Config, Listen, Log, Queue, Retry, Tenant, Timeouts, Tls, TrackIdPolicy,
-    file,
+    Admin, App, AppSecret, CertificateName, Config, Listen, Log, Queue, Retry, Secret, Tenant,
+    Timeouts, Tls, TrackIdPolicy, file,
 };
 use credentials::credentials;
 use sharing::{
@@ -32,6 +32,7 @@ pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Con
     tell_one_address(&file.listen, &file.admin, reading);
     tell_anonymous_from_afar(&file, reading);
     tell_reserves_beyond_the_limit(&file, reading);
+    tell_certificates_that_nobody_asks_for(&file, reading);
     if file.state_dir.value.0.exists() && !file.state_dir.value.0.is_dir() {
         reading.tell_at(&file.state_dir, "there is a file of this name, not a directory");
     }
@@ -69,9 +70,11 @@ struct All<T> {
 fn listen(file: file::Listen) -> Option<Listen> {
     let tls = match file.tls.value {
         None => None,
-        Some(file::Tls { certificate, key }) => {
-            Some(Tls { certificate: certificate.0?.value.0, key: key.0?.value.0 })
-        }
+        Some(file::Tls { certificate, key, client_ca }) => Some(Tls {
+            certificate: certificate.0?.value.0,
+            key: key.0?.value.0,
+            client_ca: client_ca.value.map(|at| at.value.0),
+        }),
     };
     Some(Listen {
         address: file.address.value,
@@ -171,14 +174,9 @@ fn app(
     tenants: Option<&All<Tenant>>,
     reading: &mut Reading<'_>,
 ) -> Option<App> {
-    match (file.secret.written, file.secret_sha256.written) {
-        (false, false) => {
-            reading.tell_at(name, "one of the keys `secret` and `secret_sha256` is needed");
-        }
-        (true, true) => reading.tell_at(name, "write `secret` or `secret_sha256`, not both"),
-        _ => {}
-    }
+    let secrets = secrets(name, &file, reading);
     tell_reserve_that_cannot_be(&file, reading);
+    let certificate = file.certificate.value.map(|it| certificate(name, it, reading));
     let tenants = file.tenant.0.zip(tenants).and_then(|(names, all)| {
         let found = called(&names.0, &all.names, reading)?;
         let entities = app_entities(name, file.entities.value.as_ref(), &found, all, reading);
@@ -194,14 +192,16 @@ fn app(
             values(patterns)
         }
     };
-    let plain = file.secret.value.map(|at| AppSecret::Plain(at.value));
-    let secret = plain.or(file.secret_sha256.value.map(|at| AppSecret::Sha256(at.value.0)));
     let (tenants, entities) = tenants?;
     Some(App {
         name: name.value.as_str().into(),
         tenants,
         client_id: file.client_id.0?.value.0,
-        secret: secret?,
+        secrets,
+        certificate: match certificate {
+            Some(certificate) => Some(certificate?),
+            None => None,
+        },
         priority: file.priority.value,
         weight: file.weight.value.0,
         reserve: file.reserve.value.0,
@@ -219,23 +219,90 @@ fn app(
     })
 }
 
-/// Tells apps apart: by client id, and by secret, which alone is a credential
-/// too.
+/// The secrets of an app: the one that it has, and the one that it had before.
+fn secrets(name: &At<String>, file: &file::App, reading: &mut Reading<'_>) -> Vec<AppSecret> {
+    let mut tell = |message| reading.tell_at(name, message);
+    let (has_one, had_one) = (
+        file.secret.written || file.secret_sha256.written,
+        file.previous_secret.written || file.previous_secret_sha256.written,
+    );
+    if file.secret.written && file.secret_sha256.written {
+        tell("write `secret` or `secret_sha256`, not both");
+    }
+    if file.previous_secret.written && file.previous_secret_sha256.written {
+        tell("write `previous_secret` or `previous_secret_sha256`, not both");
+    }
+    match (has_one, had_one, file.certificate.written) {
+        (false, false, false) => {
+            tell("one of the keys `secret`, `secret_sha256` and `certificate` is needed");
+        }
+        (false, true, _) => tell("a previous secret without one that takes its place"),
+        _ => {}
+    }
+    let read = |plain: &Optional<At<Secret>>, digest: &Optional<At<Digest>>| {
+        let plain = plain.value.as_ref().map(|at| AppSecret::Plain(at.value.clone()));
+        plain.or(digest.value.as_ref().map(|at| AppSecret::Sha256(at.value.0)))
+    };
+    let now = read(&file.secret, &file.secret_sha256);
+    now.into_iter().chain(read(&file.previous_secret, &file.previous_secret_sha256)).collect()
+}
+
+fn certificate(
+    app: &At<String>,
+    file: file::Certificate,
+    reading: &mut Reading<'_>,
+) -> Option<CertificateName> {
+    if file.subject.written == file.san.written {
+        let path = format!("{}.certificate", app.path);
+        reading.tell(app.place, &path, "one of the keys `subject` and `san` is needed, not both");
+    }
+    let subject = file.subject.value.map(|at| CertificateName::Subject(at.value.0));
+    subject.or(file.san.value.map(|at| CertificateName::Alt(at.value.0)))
+}
+
+/// A certificate that clients are not asked for would let nobody in.
+fn tell_certificates_that_nobody_asks_for(file: &file::File, reading: &mut Reading<'_>) {
+    if file.listen.tls.value.as_ref().is_some_and(|tls| tls.client_ca.written) {
+        return;
+    }
+    for Entry { name, value } in file.apps.0.iter().flat_map(|apps| &apps.entries) {
+        if value.as_ref().is_some_and(|app| app.certificate.written) {
+            let message = "`certificate` needs `listen.tls.client_ca`, the authorities that count";
+            reading.tell_at(name, message);
+        }
+    }
+}
+
+/// Tells apps apart: by client id, by secret, which alone is a credential too,
+/// and by certificate.
 fn tell_shared_credentials(apps: &[Entry<file::App>], reading: &mut Reading<'_>) {
     let mut client_ids = HashMap::new();
     let mut secrets = HashMap::new();
+    let mut certificates = HashMap::new();
     for Entry { name, value } in apps {
         let Some(app) = value else { continue };
         if let Some(id) = &app.client_id.0 {
             let key = id.value.0.to_ascii_lowercase();
             tell_shared(&mut client_ids, key, id, name, "client id", reading);
         }
-        if let Some(secret) = &app.secret.value {
+        for secret in [&app.secret, &app.previous_secret].into_iter().flat_map(|it| &it.value) {
             let digest = digest::digest(&digest::SHA256, secret.value.expose().as_bytes());
             tell_shared(&mut secrets, digest.as_ref().to_vec(), secret, name, "secret", reading);
         }
-        if let Some(secret) = &app.secret_sha256.value {
+        let digests = [&app.secret_sha256, &app.previous_secret_sha256];
+        for secret in digests.into_iter().flat_map(|it| &it.value) {
             tell_shared(&mut secrets, secret.value.0.to_vec(), secret, name, "secret", reading);
+        }
+        let Some(certificate) = &app.certificate.value else { continue };
+        if let Some(subject) = &certificate.subject.value {
+            let mut attributes = subject.value.0.clone();
+            attributes.sort_unstable();
+            let key = CertificateName::Subject(attributes);
+            tell_shared(&mut certificates, key, subject, name, "certificate", reading);
+        }
+        if let Some(alt) = &certificate.san.value {
+            let key = CertificateName::Alt(alt.value.0.to_ascii_lowercase());
+            tell_shared(&mut certificates, key, alt, name, "certificate", reading);
         }
     }
 }

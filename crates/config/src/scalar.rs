@@ -2,6 +2,7 @@
 
 mod addresses;
 mod amounts;
+mod certificates;
 mod names;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::{
 
 pub(crate) use addresses::{DataCentreName, HostName, PathPrefix};
 pub(crate) use amounts::{Bytes, Count, Share, Whole};
+pub(crate) use certificates::{AltName, Subject};
 pub(crate) use names::{AppName, EntityName, FieldName, KNOWN_LIMITS, LimitType, TenantName};
 
 /// A value that is written as one piece of text.

@@ -10,7 +10,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use crate::{apps::SecretDigest, signing_key::SigningKey};
+use crate::{secret::SecretDigest, signing_key::SigningKey};
 
 /// Tells a token from an app's secret before anything is computed.
 const PREFIX: &[u8] = b"zgw_";

@@ -3,22 +3,29 @@
 //! Towards Zuora: [`Tokens`] keeps one tenant's OAuth token fresh for everybody. It knows when
 //! to ask for one, not how: the HTTP call is a [`TokenEndpoint`] of somebody else's.
 //!
-//! From apps: [`Apps`] tells which app a request comes from, and answers `POST /oauth/token`
-//! with a signed token of the gateway's own, because that is what Zuora's clients do first.
+//! From apps: [`Apps`] tells which app a request comes from, by any of the credentials that Zuora's
+//! clients send, and gives out signed tokens of the gateway's own, because a token or a session is
+//! what most of those clients ask for first.
 //!
 //! Neither side knows the other: what an app sent is never what Zuora gets.
 
 mod apps;
+mod certificate;
 mod gateway_token;
 mod grant;
 mod oauth;
 mod proof;
+mod secret;
 mod signing_key;
 mod tokens;
+mod unauthenticated;
 
-pub use apps::{AppCredential, Apps, SecretDigest, Unauthenticated};
+pub use apps::{AppCredential, Apps, By, Known, Login, Shown};
+pub use certificate::{AltName, CertificateName, ClientCertificate, DistinguishedName};
 pub use grant::{FetchError, Grant, TokenEndpoint, token_request};
 pub use oauth::{IssuedToken, OAuthError};
 pub use proof::Proof;
+pub use secret::SecretDigest;
 pub use signing_key::{SigningKey, SigningKeyError};
 pub use tokens::{Token, TokenUnavailable, Tokens};
+pub use unauthenticated::Unauthenticated;

@@ -8,8 +8,9 @@ use percent_encoding::percent_decode;
 use serde_json::json;
 
 use crate::{
-    apps::{Apps, Credential},
+    apps::{Apps, Credential, Login, SESSION_COOKIE, Shown},
     gateway_token,
+    unauthenticated::{Unauthenticated, Why},
 };
 
 /// What Zuora announces for its own tokens. They are accepted for longer, see the module of
@@ -30,6 +31,8 @@ pub struct IssuedToken {
 pub struct OAuthError {
     kind: Kind,
     description: &'static str,
+    /// Set if somebody failed to prove who it is.
+    stranger: Option<Unauthenticated>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,29 +50,22 @@ struct Form<'a> {
     client_secret: Option<Cow<'a, str>>,
 }
 
-const WRONG_CLIENT: OAuthError = OAuthError {
-    kind: Kind::InvalidClient,
-    description: "the client id and secret of an app of this gateway are needed",
-};
-
 impl Apps {
-    /// Answers a `POST /oauth/token` with these headers and this body.
+    /// Answers a `POST /oauth/token` that shows this and has this body.
     ///
-    /// The app proves who it is by `client_id` and `client_secret` in the form, or by Basic.
-    /// A `Bearer` field is ignored: clients that renew a token send the old one along.
-    ///
-    /// The token is announced as living for an hour and accepted for a day, because some
-    /// clients never renew it. Changing the app's secret revokes it.
+    /// The app proves who it is by `client_id` and `client_secret` in the form, or by Basic, or by
+    /// its client certificate (RFC 8705, section 2). A `Bearer` field, and cookies, are ignored:
+    /// clients that renew a token send the old one along.
     ///
     /// # Errors
     /// See [`OAuthError`]; it carries everything for the answer.
     pub fn grant(
         &self,
-        headers: &HeaderMap,
+        shown: Shown<'_>,
         form: &[u8],
         now: SystemTime,
     ) -> Result<IssuedToken, OAuthError> {
-        if !is_form(headers) {
+        if !is_form(shown.headers) {
             return Err(invalid("the body must be application/x-www-form-urlencoded"));
         }
         let form = Form::read(form)?;
@@ -78,40 +74,50 @@ impl Apps {
             Some(_) => return Err(UNSUPPORTED),
             None => return Err(invalid("`grant_type` is missing")),
         }
-        let app = self.client(headers, &form)?;
-        let credential = &self.apps[app];
-        let (access_token, id) =
-            gateway_token::issue(&self.key, &credential.name, &credential.secret, now);
-        let (app_name, id) = (credential.name.clone(), id.simple().to_string());
-        Ok(IssuedToken { access_token, app, app_name, id })
+        Ok(self.issue(&self.client(shown, &form)?, now))
     }
 
-    /// Returns the app that asks. Where it says who it is twice, both must be right.
-    fn client(&self, headers: &HeaderMap, form: &Form<'_>) -> Result<usize, OAuthError> {
-        let basic = match Credential::read(headers).map_err(|_| WRONG_CLIENT)? {
-            Some(Credential::Basic { name, secret }) => {
-                Some(self.by_basic(&name, &secret).ok_or(WRONG_CLIENT)?)
-            }
-            Some(Credential::Bearer(_)) | None => None,
-        };
-        let posted = match (&form.client_id, &form.client_secret) {
-            (Some(id), Some(secret)) => {
-                Some(self.by_secret(id, secret.as_bytes()).ok_or(WRONG_CLIENT)?)
-            }
-            _ => None,
-        };
-        match (basic, posted) {
-            (Some(one), Some(other)) if one != other => Err(WRONG_CLIENT),
-            (Some(app), _) | (None, Some(app)) => Ok(app),
-            (None, None) => Err(WRONG_CLIENT),
+    /// Returns a new token for an app, which is a session as well.
+    ///
+    /// It is announced as living for an hour and accepted for a day, because some clients never
+    /// renew it. It is accepted only as long as the app has the secret, or the certificate, that
+    /// it was issued for.
+    #[must_use]
+    pub fn issue(&self, login: &Login, now: SystemTime) -> IssuedToken {
+        let app = login.app();
+        let app_name = self.apps[app].name.clone();
+        let (access_token, id) = gateway_token::issue(&self.key, &app_name, login.anchor(), now);
+        IssuedToken { access_token, app, app_name, id: id.simple().to_string() }
+    }
+
+    /// Returns the app that asks. Where it says who it is in several ways, all must be right.
+    fn client(&self, shown: Shown<'_>, form: &Form<'_>) -> Result<Login, Unauthenticated> {
+        let mut found = self.by_certificate_login(shown.certificate)?;
+        let authorization = Credential::authorization(shown.headers).map_err(Why::of_nobody)?;
+        if let Some(Credential::Pair { name, secret }) = authorization {
+            found = Some(self.by_basic(&name, &secret)?.beside(found)?);
         }
+        let names_itself = |id| found.as_ref().is_some_and(|it| self.by_name(id) == Some(it.app()));
+        match (form.client_id.as_deref(), form.client_secret.as_deref()) {
+            (None, None) => {}
+            // Beside another proof that is enough.
+            (Some(id), None) if names_itself(id) => {}
+            (id, secret) => {
+                let secret = secret.unwrap_or_default().as_bytes();
+                let login = self.by_pair(id.unwrap_or_default(), secret)?;
+                found = Some(login.beside(found)?);
+            }
+        }
+        found.ok_or(Why::Missing.of_nobody())
     }
 
     /// RFC 6749 has id and secret form-encoded inside of Basic; most clients do not do it.
-    fn by_basic(&self, name: &str, secret: &[u8]) -> Option<usize> {
-        self.by_secret(name, secret).or_else(|| {
+    fn by_basic(&self, name: &str, secret: &[u8]) -> Result<Login, Unauthenticated> {
+        self.by_pair(name, secret).or_else(|as_it_is| {
             let name = form_decoded(name.as_bytes());
-            self.by_secret(str::from_utf8(&name).ok()?, &form_decoded(secret))
+            let name = str::from_utf8(&name).map_err(|_| as_it_is)?;
+            let claimed = as_it_is.claimed().or(self.by_name(name));
+            self.by_pair(name, &form_decoded(secret)).map_err(|_| Why::Unknown.claimed_by(claimed))
         })
     }
 }
@@ -121,6 +127,25 @@ impl IssuedToken {
     #[must_use]
     pub fn app(&self) -> usize {
         self.app
+    }
+
+    /// Returns the token itself, as the session of a SOAP header. It is a secret.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.access_token
+    }
+
+    /// Returns the `Set-Cookie` that makes it a session, as `POST /v1/connections` answers. It is a
+    /// secret. `is_secure` says whether the app came by TLS: a cookie that is marked so is not sent
+    /// without.
+    #[must_use]
+    pub fn to_cookie(&self, is_secure: bool) -> HeaderValue {
+        let secure = if is_secure { "; Secure" } else { "" };
+        let line = format!("{SESSION_COOKIE}={}; Path=/{secure}; HttpOnly", self.access_token);
+        let mut value =
+            HeaderValue::try_from(line).expect("a token consists of letters, digits, `-` and `_`");
+        value.set_sensitive(true);
+        value
     }
 
     /// Returns the body of the answer, in the shape of Zuora's. It is a secret: the answer
@@ -167,6 +192,12 @@ impl OAuthError {
         }
     }
 
+    /// Returns who could not prove who it is, if that is what is wrong.
+    #[must_use]
+    pub fn stranger(&self) -> Option<Unauthenticated> {
+        self.stranger
+    }
+
     /// Returns the body of the answer.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -202,10 +233,21 @@ impl<'a> Form<'a> {
 const UNSUPPORTED: OAuthError = OAuthError {
     kind: Kind::UnsupportedGrantType,
     description: "the only supported grant type is client_credentials",
+    stranger: None,
 };
 
+impl From<Unauthenticated> for OAuthError {
+    fn from(stranger: Unauthenticated) -> Self {
+        Self {
+            kind: Kind::InvalidClient,
+            description: "the client id and secret of an app of this gateway are needed",
+            stranger: Some(stranger),
+        }
+    }
+}
+
 fn invalid(description: &'static str) -> OAuthError {
-    OAuthError { kind: Kind::InvalidRequest, description }
+    OAuthError { kind: Kind::InvalidRequest, description, stranger: None }
 }
 
 /// Returns whether the body is a form. Who does not say what it is, means a form.

@@ -7,7 +7,9 @@ use admission::{
     Settings,
 };
 use config::{AppSecret, Config, InvalidTrackId};
-use credentials::{AppCredential, SecretDigest, Tokens};
+use credentials::{
+    AltName, AppCredential, CertificateName, DistinguishedName, SecretDigest, Tokens,
+};
 use http::{HeaderName, Uri};
 use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId, Ways};
 use telemetry::{Inventory, Metrics};
@@ -191,11 +193,22 @@ pub(crate) fn policy(settings: &config::App) -> Policy {
 
 /// What an app is known by.
 pub(crate) fn credential(app: &config::App) -> AppCredential {
-    let secret = match &app.secret {
+    let digest = |secret: &AppSecret| match secret {
         AppSecret::Plain(secret) => SecretDigest::of(secret.expose()),
         AppSecret::Sha256(digest) => SecretDigest::from(*digest),
     };
-    AppCredential { name: app.name.to_string(), client_id: app.client_id.clone(), secret }
+    let certificate = app.certificate.as_ref().map(|name| match name {
+        config::CertificateName::Subject(attributes) => {
+            CertificateName::Subject(DistinguishedName::new(attributes.iter().cloned()))
+        }
+        config::CertificateName::Alt(name) => CertificateName::Alt(AltName::meant_by(name)),
+    });
+    AppCredential {
+        name: app.name.to_string(),
+        client_id: app.client_id.clone(),
+        secrets: app.secrets.iter().map(digest).collect(),
+        certificate,
+    }
 }
 
 /// What happens to the track ids of apps.

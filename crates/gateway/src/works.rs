@@ -278,7 +278,7 @@ impl Materials {
         wire: Option<&Connector>,
     ) -> Result<Self, Vec<Unusable>> {
         let identity = config.listen.tls.as_ref().map(|tls| {
-            proxy::server_config(&tls.certificate, &tls.key)
+            proxy::server_config(&tls.certificate, &tls.key, tls.client_ca.as_deref())
                 .map_err(|cause| Unusable { key: "listen.tls".to_owned(), cause })
         });
         let ways = config.tenants.iter().map(|tenant| {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use admission::Shed;
+use credentials::{ClientCertificate, Unauthenticated};
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode};
@@ -20,7 +21,7 @@ use crate::headers;
 use crate::key::is_read;
 use crate::peer::Peer;
 use crate::proxy::A_MOMENT;
-use crate::route::Route;
+use crate::route::{App, Route};
 
 /// The status in logs and metrics of a call whose caller left before it was answered; nginx's word for it.
 const CALLER_LEFT: u16 = 499;
@@ -30,7 +31,7 @@ const CALLER_LEFT: u16 = 499;
 pub(crate) struct Call {
     pub(crate) started: Instant,
     pub(crate) track_id: Option<TrackId>,
-    peer: Option<IpAddr>,
+    pub(crate) peer: Option<IpAddr>,
     method: Method,
     target: Option<PathAndQuery>,
     /// How it reached us.
@@ -39,8 +40,14 @@ pub(crate) struct Call {
     pub(crate) dialect: Dialect,
     /// What the head of its envelope says, if it is a SOAP call.
     pub(crate) envelope: Option<Box<Head>>,
+    /// The names in the certificate of whoever is at the other end.
+    pub(crate) certificate: Option<Arc<ClientCertificate>>,
     /// Who called, once that is known.
     pub(crate) caller: Option<Caller>,
+    /// Whose credential it showed that was not right, as far as it is a configured app's.
+    claimed: Option<Arc<App>>,
+    /// Whether it showed a credential that was not right.
+    pub(crate) is_failed_attempt: bool,
     /// Where it goes, once that is known.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) operation: Option<&'static Operation>,
@@ -114,7 +121,10 @@ impl Call {
             envelope: None,
             method: request.method().clone(),
             target: request.uri().path_and_query().cloned(),
+            certificate: peer.certificate.clone(),
             caller: None,
+            claimed: None,
+            is_failed_attempt: false,
             route: None,
             operation: None,
             prefers: None,
@@ -159,6 +169,12 @@ impl Call {
 
     fn spent(&self, phase: Phase) -> Duration {
         self.spent[phase as usize]
+    }
+
+    /// Notes that the caller did not prove who it is, but claims to be this app.
+    pub(crate) fn rejected(&mut self, stranger: Unauthenticated, claimed: Option<Arc<App>>) {
+        self.is_failed_attempt |= !stranger.is_missing();
+        self.claimed = claimed;
     }
 
     /// Notes that the call waited for `reason`; the first reason is the one that is told.
@@ -329,6 +345,7 @@ impl Call {
             track_id = self.track_id.as_ref().map_or("", TrackId::as_str),
             peer = self.peer.map(tracing::field::display),
             app,
+            claimed_app = self.claimed.as_ref().map(|app| &*app.name),
             door = self.caller.as_ref().map(|caller| caller.door.as_str()),
             tenant,
             method = self.method.as_str(),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use credentials::By;
+
 use crate::route::App;
 
 /// Who calls.
@@ -14,8 +16,22 @@ pub(crate) struct Caller {
 /// How it is known who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
-    /// By a credential of its app, or because callers without one are taken for it.
+    /// By a credential of its app, or a token or session that it got for one.
     Credential,
+    /// By its client certificate alone.
+    Certificate,
+    /// By nothing: it is taken for the app of callers without a credential.
+    Anonymous,
+}
+
+impl From<By> for Door {
+    fn from(by: By) -> Self {
+        match by {
+            By::Credential => Self::Credential,
+            By::Certificate => Self::Certificate,
+            By::Nothing => Self::Anonymous,
+        }
+    }
 }
 
 impl Door {
@@ -23,6 +39,8 @@ impl Door {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Credential => "credential",
+            Self::Certificate => "certificate",
+            Self::Anonymous => "anonymous",
         }
     }
 }

@@ -11,6 +11,7 @@ mod arrival;
 mod body;
 mod call;
 mod caller;
+mod certificate;
 mod claim;
 mod dialect;
 mod error;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use credentials::Shown;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -99,7 +100,10 @@ impl Proxy {
             if cause.is::<LengthLimitError>() { Error::TooLarge } else { BadRequest::Body.into() }
         })?;
         let table = self.table.get();
-        let granted = table.doors.grant(&head.headers, &form.to_bytes(), SystemTime::now());
+        let certificate = call.certificate.clone();
+        let shown =
+            Shown { headers: &head.headers, certificate: certificate.as_deref(), session: None };
+        let granted = table.doors.grant(shown, &form.to_bytes(), SystemTime::now());
         let mut response = match granted {
             Ok(token) => {
                 let app = Arc::clone(table.app(token.app()));
@@ -107,6 +111,9 @@ impl Proxy {
                 json_response(StatusCode::OK, token.to_json())
             }
             Err(error) => {
+                if let Some(stranger) = error.stranger() {
+                    self.reject(stranger, &table, call);
+                }
                 let track_id = call.track_id().as_str();
                 tracing::info!(track_id, %error, "an app got no token");
                 let mut response = json_response(error.status(), error.to_json());

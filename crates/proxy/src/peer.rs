@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use credentials::ClientCertificate;
+
 /// The other end of a connection. The default knows nothing of it, and speaks plain HTTP.
 #[derive(Clone, Default)]
 pub struct Peer {
@@ -11,8 +13,8 @@ pub struct Peer {
     pub address: Option<IpAddr>,
     /// Whether it speaks TLS with us.
     pub is_tls: bool,
-    /// Its own certificate (DER), if it proved to have one that we trust.
-    pub certificate: Option<Arc<[u8]>>,
+    /// The names in its own certificate, if it proved to have one that we trust.
+    pub certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl fmt::Debug for Peer {

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use admission::{Ask, Deadline, Lane, Permit, Place, Shed};
-use credentials::Token;
+use credentials::{Shown, Token, Unauthenticated};
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
@@ -22,7 +22,7 @@ use zuora::{Target, TrackId};
 use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Phase};
-use crate::caller::{Caller, Door};
+use crate::caller::Caller;
 use crate::claim::Claim;
 use crate::dialect::Dialect;
 use crate::error::{Error, upload_error};
@@ -184,13 +184,33 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Caller, Error> {
         let table = self.table.get();
-        let app = table.identify(request.headers())?;
-        let door = Door::Credential;
-        let caller = Caller { app: Arc::clone(table.app(app)), door };
-        call.caller = Some(caller);
-        let caller = Caller { app: Arc::clone(table.app_meant(app, &call.arrival)?), door };
+        let certificate = call.certificate.clone();
+        let shown = Shown {
+            headers: request.headers(),
+            certificate: certificate.as_deref(),
+            session: None,
+        };
+        let known = table.identify(shown);
+        let known = known.map_err(|stranger| self.reject(stranger, &table, call))?;
+        let door = known.by.into();
+        call.caller = Some(Caller { app: Arc::clone(table.app(known.app)), door });
+        let caller = Caller { app: Arc::clone(table.app_meant(known.app, &call.arrival)?), door };
         call.caller = Some(caller.clone());
         Ok(caller)
+    }
+
+    /// Notes that a caller did not prove to be one of the apps of `table`. Returns what it is to be told.
+    pub(crate) fn reject(
+        &self,
+        stranger: Unauthenticated,
+        table: &Table,
+        call: &mut Call,
+    ) -> Error {
+        let claimed = stranger.claimed().map(|app| Arc::clone(table.app(app)));
+        let name = claimed.as_ref().map_or(telemetry::UNKNOWN, |app| &app.name);
+        self.metrics.credential_rejected(name, stranger.reason());
+        call.rejected(stranger, claimed);
+        stranger.into()
     }
 
     /// Which operation is it, which pool does it count against, for whom is it, and how long may it wait? What tells

@@ -21,6 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::certificate;
 use crate::peer::Peer;
 use crate::proxy::Proxy;
 use crate::tls::Identity;
@@ -191,7 +192,13 @@ impl Shared {
     ) {
         let tls = TlsAcceptor::from(identity.get());
         match timeout(FIRST_REQUEST, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.speak(TokioIo::new(stream), peer, stop).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates();
+                // Read once, as every request of the connection asks for it.
+                let names = shown.and_then(<[_]>::first).map(|leaf| certificate::names(leaf));
+                let peer = Peer { certificate: names.map(Arc::new), ..peer };
+                self.speak(TokioIo::new(stream), peer, stop).await;
+            }
             Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }

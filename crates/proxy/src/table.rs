@@ -3,8 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use credentials::{Apps, Unauthenticated};
-use http::HeaderMap;
+use credentials::{Apps, Known, Shown, Unauthenticated};
 
 use crate::arrival::Arrival;
 use crate::error::Error;
@@ -35,9 +34,9 @@ impl Table {
         Self { apps: apps.into_iter().map(shared).collect(), doors, ways }
     }
 
-    /// The place in the list of credentials of the app that a request with these headers comes from.
-    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<usize, Unauthenticated> {
-        self.doors.identify(headers, SystemTime::now())
+    /// Whom a request comes from that shows this: its place in the list of credentials, and how that is known.
+    pub(crate) fn identify(&self, shown: Shown<'_>) -> Result<Known, Unauthenticated> {
+        self.doors.identify(shown, SystemTime::now())
     }
 
     /// The app at this place in the list of credentials, at the tenant that it means by default.

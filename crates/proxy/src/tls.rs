@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// A certificate or key that cannot be used.
@@ -29,6 +31,15 @@ pub enum TlsError {
         "this system has no root certificates: install `ca-certificates`, or set the tenant's `ca_certificate`"
     )]
     NoRoots,
+    /// The certificates of authorities cannot be used.
+    #[error("`{}` cannot be used to verify clients", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: VerifierBuilderError,
+    },
     /// rustls refuses the certificate or the key.
     #[error("the certificate or key cannot be used")]
     Unusable(#[from] rustls::Error),
@@ -93,17 +104,38 @@ pub fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
 
 /// How we prove to callers who we are: the chain and key in two PEM files. Offers HTTP/2 and HTTP/1.1 by ALPN.
 ///
+/// With `client_ca`, a PEM file of authorities, callers are asked for a certificate. Who has none is let in; who shows
+/// one that is not by them, or not valid now, is not.
+///
 /// # Errors
 /// If a file cannot be read or used.
-pub fn server_config(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+pub fn server_config(
+    certificate: &Path,
+    key: &Path,
+    client_ca: Option<&Path>,
+) -> Result<ServerConfig, TlsError> {
     let chain = certificates(certificate)?;
     let private = PrivateKeyDer::from_pem_file(key)
         .map_err(|cause| TlsError::Pem { path: key.to_owned(), cause })?;
     let versions =
         ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let mut config = versions.with_no_client_auth().with_single_cert(chain, private)?;
+    let asking = match client_ca {
+        None => versions.with_no_client_auth(),
+        Some(path) => versions.with_client_cert_verifier(verifier(path)?),
+    };
+    let mut config = asking.with_single_cert(chain, private)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+fn verifier(client_ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut authorities = RootCertStore::empty();
+    for certificate in certificates(client_ca)? {
+        authorities.add(certificate)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider());
+    let verifier = builder.allow_unauthenticated().build();
+    verifier.map_err(|cause| TlsError::Authorities { path: client_ca.to_owned(), cause })
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -39,6 +39,7 @@ pub(crate) struct Families {
     pub(crate) refusals: IntCounterVec,
     pub(crate) shed: IntCounterVec,
     pub(crate) in_doubt: IntCounterVec,
+    pub(crate) rejected_credentials: IntCounterVec,
     pub(crate) would_have_waited: IntCounterVec,
     pub(crate) token_refreshes: IntCounterVec,
     pub(crate) config_reloads: IntCounterVec,
@@ -148,6 +149,12 @@ impl Families {
                 "in_doubt_total",
                 "Writes that ended without anybody knowing whether Zuora executed them.",
                 &["tenant", "app"],
+            ),
+            rejected_credentials: counters(
+                r,
+                "rejected_credentials_total",
+                "Calls of which nobody knows whose they are, by the app that they claim to be of.",
+                &["app", "reason"],
             ),
             would_have_waited: counters(
                 r,

@@ -132,6 +132,13 @@ impl Metrics {
         TenantMetrics { inner: Arc::new(inner) }
     }
 
+    /// Counts a call that did not prove who made it: `rejected_credentials_total`. `claimed` is the
+    /// app that its credential names; [`UNKNOWN`] if there is none in the inventory.
+    pub fn credential_rejected(&self, claimed: &str, reason: &'static str) {
+        let (_, app) = self.labels(UNKNOWN, claimed);
+        self.families.rejected_credentials.with_label_values(&[app, reason]).inc();
+    }
+
     /// Counts an open connection of a caller, until the value is dropped.
     pub fn connection(&self) -> Live {
         Live::new(&self.families.connections)

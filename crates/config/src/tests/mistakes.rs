@@ -10,7 +10,7 @@ fn required_keys_are_missed_where_they_belong() {
         &[
             "1:11: tenants.p: one of the keys `base_url` and `environment` is needed",
             "1:11: tenants.p: the key `credentials` is missing",
-            "2:8: apps.a: one of the keys `secret` and `secret_sha256` is needed",
+            "2:8: apps.a: one of the keys `secret`, `secret_sha256` and `certificate` is needed",
             "2:8: apps.a: the key `client_id` is missing",
             "2:8: apps.a: the key `tenant` is missing",
         ],
@@ -27,7 +27,7 @@ fn required_keys_are_missed_where_they_belong() {
         "tenants: {p: }\napps: {a: 5}\n",
         &[
             "1:12: tenants.p: expected a mapping with some of the keys `base_url`, `environment`, `soap_url`, `hosts`, `path_prefix`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `lanes`, `timeouts`, `track_id`, found nothing",
-            "2:11: apps.a: expected a mapping with some of the keys `tenant`, `client_id`, `secret`, `secret_sha256`, `priority`, `weight`, `reserve`, `max_in_flight`, `rate`, `fairness_key`, `queue_timeout`, `entities`, `read_only`, `allow`, `deny`, found a single value (a key ends with a colon and a space)",
+            "2:11: apps.a: expected a mapping with some of the keys `tenant`, `client_id`, `secret`, `secret_sha256`, `previous_secret`, `previous_secret_sha256`, `certificate`, `priority`, `weight`, `reserve`, `max_in_flight`, `rate`, `fairness_key`, `queue_timeout`, `entities`, `read_only`, `allow`, `deny`, found a single value (a key ends with a colon and a space)",
         ],
     );
     check(
@@ -134,11 +134,15 @@ fn apps_of_no_tenant() {
 fn an_app_with_both_secrets_or_none() {
     check(
         &with("    secret: hidden-storefront\n", ""),
-        &["6:3: apps.storefront: one of the keys `secret` and `secret_sha256` is needed"],
+        &[
+            "6:3: apps.storefront: one of the keys `secret`, `secret_sha256` and `certificate` is needed",
+        ],
     );
     check(
         &with("secret: hidden-storefront", "secret:"),
-        &["6:3: apps.storefront: one of the keys `secret` and `secret_sha256` is needed"],
+        &[
+            "6:3: apps.storefront: one of the keys `secret`, `secret_sha256` and `certificate` is needed",
+        ],
     );
     check(
         &with_app(&format!("secret_sha256: {}", "0a".repeat(32))),

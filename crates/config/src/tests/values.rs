@@ -92,7 +92,9 @@ fn variables_are_filled_in_anywhere() {
     let app = &config.apps[0];
     assert_eq!(app.queue_timeout, Some(Duration::from_secs(77)));
     assert_eq!(app.allow[0].to_string(), "* /hidden-value/**");
-    assert!(matches!(&app.secret, AppSecret::Plain(secret) if secret.expose() == "hidden-value"));
+    assert!(
+        matches!(&app.secrets[0], AppSecret::Plain(secret) if secret.expose() == "hidden-value")
+    );
     assert_eq!(config.listen.max_connections.get(), 77);
     let client_id = &config.tenants[0].credentials.main.current.id;
     assert_eq!(client_id, "a-hidden-value-77${N}$N$");
@@ -105,7 +107,7 @@ fn what_is_filled_in_is_not_searched_again() {
 
     let config = crate::parse(&text, "F".as_ref(), &environment).unwrap();
 
-    let AppSecret::Plain(secret) = &config.apps[0].secret else { panic!("it is plain") };
+    let AppSecret::Plain(secret) = &config.apps[0].secrets[0] else { panic!("it is plain") };
     assert_eq!(secret.expose(), "${INNER}");
 }
 
@@ -116,7 +118,7 @@ fn files_are_filled_in_without_their_last_line_break() {
         fs::write(directory.path().join("secret"), content).unwrap();
         let text = with("hidden-storefront", "<${file:secret}>");
         let config = crate::parse(&text, &directory.path().join("F"), &BTreeMap::new()).unwrap();
-        let AppSecret::Plain(secret) = &config.apps[0].secret else { panic!("it is plain") };
+        let AppSecret::Plain(secret) = &config.apps[0].secrets[0] else { panic!("it is plain") };
         secret.expose().to_owned()
     };
 
@@ -172,7 +174,7 @@ fn text_stays_as_it_was_written() {
     // To other readers these are an octal number, a float, a boolean and a date.
     for text in ["007", "1.20", "no", "2026-11-21", "0x10", "1_000"] {
         let config = good(&with("hidden-storefront", text));
-        let AppSecret::Plain(secret) = &config.apps[0].secret else { panic!("it is plain") };
+        let AppSecret::Plain(secret) = &config.apps[0].secrets[0] else { panic!("it is plain") };
         assert_eq!(secret.expose(), text);
     }
 }

@@ -13,7 +13,8 @@ fn apps() -> Apps {
     let app = |name: &str, client_id: &str, secret: &str| AppCredential {
         name: name.to_owned(),
         client_id: client_id.to_owned(),
-        secret: SecretDigest::of(secret),
+        secrets: vec![SecretDigest::of(secret)],
+        certificate: None,
     };
     let apps = vec![app("batch", "another id", "other"), app("storefront", ID, SECRET)];
     Apps::new(apps, SigningKey::from_secret("key"), Some(0))
@@ -40,7 +41,7 @@ fn grant(
             headers.insert(name, HeaderValue::from_str(value).unwrap());
         }
     }
-    apps().grant(&headers, body.as_bytes(), SystemTime::now())
+    apps().grant((&headers).into(), body.as_bytes(), SystemTime::now())
 }
 
 /// Asserts which app gets a token, or which error is told.

@@ -313,7 +313,8 @@ impl Scene {
         let credential = AppCredential {
             name: "app".into(),
             client_id: "id".into(),
-            secret: SecretDigest::of(SECRET),
+            secrets: vec![SecretDigest::of(SECRET)],
+            certificate: None,
         };
         let doors = Apps::new(
             vec![credential],
