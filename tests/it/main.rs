@@ -7,9 +7,11 @@
     reason = "helpers of tests are not recognised as tests"
 )]
 
+mod addresses;
 mod caller;
 mod clients;
 mod deploy;
+mod entities;
 mod linking;
 mod policy;
 mod program;

@@ -2,6 +2,7 @@
 //! shares no code with it, must come to the same. The judge is the tenant, which keeps every byte that reaches it.
 
 mod calls;
+mod entries;
 mod model;
 mod recorder;
 
