@@ -7,7 +7,9 @@ mod configuration;
 mod routes;
 mod server;
 mod state;
+mod tokens;
 
 pub use configuration::{Configuration, Outcome, Problem, Request};
 pub use server::Server;
 pub use state::{Admin, App, Tenant};
+pub use tokens::KeptToken;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use admission::{
     Admission, AppSettings, Circuit, Lanes, LanesSnapshot, PoolSnapshot, Priority, Snapshot,
 };
-use credentials::{SecretDigest, Tokens};
+use credentials::SecretDigest;
 use serde_json::{Value, json};
 use telemetry::{
     CircuitReading, LanesReading, Metrics, PoolReading, QueueReading, Readings, TokenReading,
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
 use crate::configuration::{Configuration, Follower, Outcome, Request};
+use crate::tokens::{KeptToken, expires_in_seconds, trouble};
 
 /// Everything that the admin port shows.
 #[derive(Debug)]
@@ -36,8 +37,8 @@ pub struct Tenant {
     pub name: Arc<str>,
     /// Who goes next, and who waits.
     pub admission: Arc<Admission>,
-    /// The shared token.
-    pub tokens: Arc<Tokens>,
+    /// The tokens that its calls share, that of the default entity first.
+    pub tokens: Vec<KeptToken>,
     /// Who has accounts, subscriptions and orders to itself; `None` if nobody needs to.
     pub lanes: Option<Arc<Lanes>>,
     /// What its apps may have.
@@ -74,7 +75,7 @@ struct Shown<'a> {
     /// None if it is leaving.
     apps: &'a [App],
     /// `None` if it is leaving.
-    tokens: Option<&'a Tokens>,
+    tokens: Option<&'a [KeptToken]>,
     snapshot: Snapshot,
     lanes: Option<LanesSnapshot>,
 }
@@ -136,9 +137,11 @@ impl Admin {
             return Some("draining".to_owned());
         }
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
-        let without = tenants.configured.iter().find(|tenant| !tenant.tokens.is_ready())?;
+        // Calls of other entities, and SOAP calls with a login of their own, may fail alone.
+        let first = tenants.configured.iter().filter_map(|it| Some((&it.name, it.tokens.first()?)));
+        let (name, without) = first.into_iter().find(|(_, first)| !first.tokens.is_ready())?;
         let why = without.tokens.trouble().map(|error| format!(": {error}")).unwrap_or_default();
-        Some(format!("no valid token for tenant `{}`{why}", without.name))
+        Some(format!("no valid token for tenant `{name}`{why}"))
     }
 
     /// Everything in Prometheus's text format.
@@ -150,7 +153,7 @@ impl Admin {
             .flat_map(|tenant| tenant.snapshot.pools.iter().map(|pool| reading(tenant.name, pool)));
         let tokens = tenants.configured.iter().map(|tenant| TokenReading {
             tenant: &tenant.name,
-            expires_in: tenant.tokens.expires_in(),
+            expires_in_seconds: expires_in_seconds(&tenant.tokens),
         });
         let circuits = shown.iter().map(|tenant| CircuitReading {
             tenant: tenant.name,
@@ -212,8 +215,9 @@ impl Shown<'_> {
     fn state(&self) -> Value {
         let pools: Vec<_> = self.snapshot.pools.iter().map(pool_state).collect();
         let apps: Vec<_> = self.apps.iter().map(app_state).collect();
-        let expires_in = self.tokens.and_then(Tokens::expires_in).map(|left| left.as_secs());
-        let trouble = self.tokens.and_then(Tokens::trouble).map(|error| error.to_string());
+        let expires_in = self.tokens.map(expires_in_seconds).filter(|left| *left > 0.0);
+        let tokens: Option<Vec<_>> =
+            self.tokens.map(|tokens| tokens.iter().map(KeptToken::state).collect());
         let (circuit, tries_in) = match self.snapshot.circuit {
             Circuit::Closed => ("closed", None),
             Circuit::Open { until } => {
@@ -227,8 +231,9 @@ impl Shown<'_> {
         json!({
             "tenant": self.name,
             "configured": self.tokens.is_some(),
-            "token_expires_in_seconds": expires_in,
-            "token_trouble": trouble,
+            "token_expires_in_seconds": expires_in.filter(|left| left.is_finite()).map(|left| left as u64),
+            "token_trouble": self.tokens.and_then(trouble),
+            "tokens": tokens,
             "circuit": circuit,
             "circuit_tries_in_seconds": tries_in.map(|left| left.as_secs_f64()),
             "lanes": lanes,

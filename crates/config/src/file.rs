@@ -188,7 +188,7 @@ section! {
         connection: Optional<Connection>,
         /// An API user's name and password, sent to the SOAP call `login` for a session. Needs
         /// the tenant's `soap_url`.
-        soap_login: Optional<SoapLogin>,
+        soap_login: Optional<Placed<SoapLogin>>,
     }
 }
 

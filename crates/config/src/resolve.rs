@@ -111,7 +111,9 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
     let entities = entities(file.entities, reading);
     let concurrency = concurrency(file.concurrency, reading);
     let rate = rate(&file.rate, reading);
-    let credentials = file.credentials.0.and_then(|written| credentials(written, reading));
+    let has_soap_url = file.soap_url.written || file.environment.written;
+    let credentials =
+        file.credentials.0.and_then(|written| credentials(written, has_soap_url, reading));
     if file.retry.replay_buffer.value.0 > file.queue.max_bytes.value.0 {
         let message = "`retry.replay_buffer` must be at most `queue.max_bytes`";
         reading.tell_at(&later(&file.retry.replay_buffer, &file.queue.max_bytes), message);

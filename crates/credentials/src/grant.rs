@@ -1,23 +1,66 @@
-//! One exchange with Zuora's `POST /oauth/token`: what is sent, and what the answer means.
+//! What is asked of Zuora, and what its answers mean: `POST /oauth/token`, and the logins beside it.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 
 use crate::proof::Proof;
 
+mod session;
+
 /// A token that lives longer than this is a mistake: Zuora's live for an hour.
 const LONGEST_LIFE: Duration = Duration::from_secs(31 * 24 * 3600);
 /// A longer token does not fit into the headers of a request.
 const LONGEST_TOKEN: usize = 4096;
 
-/// Fetches a token from Zuora. One exchange, without trying again: [`Tokens`](crate::Tokens)
-/// decides when to ask once more.
+/// Who gives tokens: one way to ask Zuora, with one credential, and with the one before it. One exchange at a time and
+/// without trying again: [`Tokens`](crate::Tokens) decides when to ask once more, and with which of the two.
 pub trait TokenEndpoint: Send + Sync + 'static {
     /// Asks for a new token. [`Tokens`](crate::Tokens) never calls it twice at the same time,
     /// and drops the future when it takes longer than 30 s.
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>>;
+    fn fetch(
+        &self,
+        which: Which,
+    ) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>>;
+
+    /// Whether there is a credential before this one, to be tried when Zuora refuses it.
+    fn has_previous(&self) -> bool {
+        false
+    }
+
+    /// What can be used at once, without asking anybody.
+    fn at_hand(&self) -> Option<Grant> {
+        None
+    }
+
+    /// When what it gives is followed by another.
+    fn renewal(&self) -> Renewal {
+        Renewal::Ahead
+    }
+}
+
+/// Which of two credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one that is to be used.
+    Current,
+    /// The one before it, which Zuora may still take, or already no more.
+    Previous,
+}
+
+/// When a token is followed by another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Renewal {
+    /// Ahead of its end, every ten minutes if it does not tell its end, and when Zuora refuses it.
+    #[default]
+    Ahead,
+    /// When Zuora refuses it.
+    OnError,
+    /// No attempt goes with one from before it.
+    EveryCall,
+    /// There is no other.
+    Never,
 }
 
 /// Returns the content type and the body of a `POST /oauth/token`
@@ -32,13 +75,14 @@ pub fn token_request(client_id: &str, client_secret: &str) -> (HeaderValue, Vec<
     (HeaderValue::from_static("application/x-www-form-urlencoded"), body.into_bytes())
 }
 
-/// A token as Zuora granted it.
+/// A token, a session or a key, as it can be used from now on.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// What an attempt carries.
     pub(crate) proof: Proof,
-    /// How long it lives, counted from the moment it was asked for.
-    pub(crate) life: Duration,
+    /// How long it lives, counted from the moment it was asked for. `None`: nobody said.
+    pub(crate) life: Option<Duration>,
+    /// The entities that it reaches; empty if it does not say.
+    pub(crate) entities: Arc<[Box<str>]>,
 }
 
 /// Why there is no new token. None of them carries anything that was sent or received.
@@ -53,8 +97,8 @@ pub enum FetchError {
         /// The HTTP status.
         code: u16,
     },
-    /// Zuora does not accept the client id and secret.
-    #[error("Zuora refuses the client id and secret of the tenant")]
+    /// Zuora does not accept the credential.
+    #[error("Zuora refuses the credentials of the tenant")]
     Refused,
     /// The limit of logins was reached: 100 a minute for each IP address
     /// (Zuora: rate limits guide).
@@ -73,6 +117,8 @@ pub enum FetchError {
 struct Answer {
     access_token: String,
     token_type: Option<String>,
+    #[serde(default)]
+    scope: Option<String>,
     expires_in: Seconds,
 }
 
@@ -85,6 +131,12 @@ enum Seconds {
 }
 
 impl Grant {
+    /// A proof that needs no asking and tells no end.
+    #[must_use]
+    pub fn lasting(proof: Proof) -> Self {
+        Self { proof, life: None, entities: Arc::default() }
+    }
+
     /// Reads the answer of `POST /oauth/token`.
     ///
     /// # Errors
@@ -105,19 +157,34 @@ impl Grant {
         let answer: Answer = serde_json::from_slice(body).ok()?;
         let is_bearer = answer.token_type.is_none_or(|it| it.eq_ignore_ascii_case("bearer"));
         let token = answer.access_token;
-        let is_usable = !token.is_empty()
-            && token.len() <= LONGEST_TOKEN
-            && token.bytes().all(|byte| byte.is_ascii_graphic());
         let seconds = match answer.expires_in {
             Seconds::Number(seconds) => seconds,
             Seconds::Text(text) => text.trim().parse().ok()?,
         };
         let life = Duration::from_secs(seconds);
-        if !is_bearer || !is_usable || life.is_zero() || life > LONGEST_LIFE {
+        if !is_bearer || !is_usable(&token) || life.is_zero() || life > LONGEST_LIFE {
             return None;
         }
-        Some(Self { proof: Proof::bearer(&token)?, life })
+        let entities = entities(answer.scope.as_deref().unwrap_or_default());
+        Some(Self { proof: Proof::bearer(&token)?, life: Some(life), entities })
     }
+}
+
+/// Returns the entities that a scope names, each once: `entity.<id>` (Zuora: OAuth, scopes).
+fn entities(scope: &str) -> Arc<[Box<str>]> {
+    let mut found: Vec<Box<str>> = Vec::new();
+    for id in scope.split_ascii_whitespace().filter_map(|item| item.strip_prefix("entity.")) {
+        if !id.is_empty() && !found.iter().any(|known| known.eq_ignore_ascii_case(id)) {
+            found.push(id.into());
+        }
+    }
+    found.into()
+}
+
+/// Returns whether a session or a token can stand in a header field, and is one.
+fn is_usable(token: &str) -> bool {
+    let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain && !token.is_empty() && token.len() <= LONGEST_TOKEN
 }
 
 /// Returns the wait that the headers ask for, as whole seconds.
@@ -142,7 +209,7 @@ mod tests {
     fn check(status: u16, body: &str, expected: Result<u64, FetchError>) {
         let status = StatusCode::from_u16(status).unwrap();
         let read = Grant::read(status, &HeaderMap::new(), body.as_bytes());
-        assert_eq!(read.map(|grant| grant.life.as_secs()), expected, "{body}");
+        assert_eq!(read.map(|grant| grant.life.unwrap().as_secs()), expected, "{body}");
     }
 
     #[test]
@@ -158,8 +225,24 @@ mod tests {
         let authorization = &fields[header::AUTHORIZATION];
         assert_eq!(authorization, "Bearer 6447d349d8854f0d8d5535484b0b811b");
         assert!(authorization.is_sensitive());
-        assert_eq!(grant.life, Duration::from_secs(3598));
+        assert_eq!(grant.life, Some(Duration::from_secs(3598)));
         check(200, r#"{"access_token":"t","expires_in":"3599"}"#, Ok(3599));
+    }
+
+    #[test]
+    fn the_entities_that_a_token_reaches_are_read_from_its_scope() {
+        let read = |scope: &str| {
+            let body = format!(r#"{{"access_token":"t","expires_in":60,"scope":{scope}}}"#);
+            let grant = Grant::read(StatusCode::OK, &HeaderMap::new(), body.as_bytes()).unwrap();
+            grant.entities.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+
+        assert_eq!(
+            read(r#""entity.a-1 platform.write entity.b-2 entity.A-1 tenant.1""#),
+            ["a-1", "b-2"]
+        );
+        assert_eq!(read(r#""platform.write entity. myentity.c tenant.1""#), [""; 0]);
+        assert_eq!(read("null"), [""; 0]);
     }
 
     #[test]

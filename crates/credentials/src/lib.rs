@@ -1,7 +1,7 @@
 //! Who we are to Zuora, and who apps are to us.
 //!
-//! Towards Zuora: [`Tokens`] keeps one tenant's OAuth token fresh for everybody. It knows when
-//! to ask for one, not how: the HTTP call is a [`TokenEndpoint`] of somebody else's.
+//! Towards Zuora: [`Tokens`] keeps a token or session of one tenant's entity fresh for everybody. It
+//! knows when to ask for one, not how: the HTTP call is a [`TokenEndpoint`] of somebody else's.
 //!
 //! From apps: [`Apps`] tells which app a request comes from, by any of the credentials that Zuora's
 //! clients send, and gives out signed tokens of the gateway's own, because a token or a session is
@@ -13,6 +13,7 @@ mod apps;
 mod certificate;
 mod gateway_token;
 mod grant;
+mod logins;
 mod oauth;
 mod proof;
 mod secret;
@@ -22,10 +23,11 @@ mod unauthenticated;
 
 pub use apps::{AppCredential, Apps, By, Known, Login, Shown};
 pub use certificate::{AltName, CertificateName, ClientCertificate, DistinguishedName};
-pub use grant::{FetchError, Grant, TokenEndpoint, token_request};
+pub use grant::{FetchError, Grant, Renewal, TokenEndpoint, Which, token_request};
+pub use logins::Logins;
 pub use oauth::{IssuedToken, OAuthError};
 pub use proof::Proof;
 pub use secret::SecretDigest;
 pub use signing_key::{SigningKey, SigningKeyError};
-pub use tokens::{Token, TokenUnavailable, Tokens};
+pub use tokens::{Life, Scope, Token, TokenUnavailable, Tokens};
 pub use unauthenticated::Unauthenticated;

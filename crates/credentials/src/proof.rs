@@ -110,6 +110,19 @@ fn sensitive(text: String) -> Option<HeaderValue> {
     Some(value)
 }
 
+impl Proof {
+    /// Returns the word for its kind in the log: the key of the configuration that it comes from.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Bearer { .. } => "oauth",
+            Self::ApiKey { .. } => "api_key",
+            Self::Cookie { .. } => "connection",
+            Self::Session { .. } => "soap_login",
+        }
+    }
+}
+
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

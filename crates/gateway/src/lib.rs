@@ -6,6 +6,7 @@ mod gateway;
 mod portless;
 mod reload;
 mod restart;
+mod tokens;
 mod wiring;
 mod works;
 

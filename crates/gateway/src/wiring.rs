@@ -7,15 +7,15 @@ use admission::{
     Settings,
 };
 use config::{AppSecret, Config, InvalidTrackId};
-use credentials::{
-    AltName, AppCredential, CertificateName, DistinguishedName, SecretDigest, Tokens,
-};
+use credentials::{AltName, AppCredential, CertificateName, DistinguishedName, SecretDigest};
 use http::{HeaderName, Uri};
 use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId, Ways};
 use telemetry::{Inventory, Metrics};
 use tokio::time::Duration;
 use zuora::Policy;
 use zuora::links::OwnHosts;
+
+use crate::tokens::OfEntity;
 
 /// The names that become labels.
 pub(crate) fn inventory(config: &Config) -> Inventory {
@@ -100,20 +100,21 @@ fn queue_timeout(tenant: &config::Tenant, app: &config::App) -> Duration {
 }
 
 /// The entities of a tenant; one without an id if it has only one.
-fn each_entity(settings: &config::Tenant) -> impl Iterator<Item = Option<Arc<str>>> {
+pub(crate) fn each_entity(settings: &config::Tenant) -> impl Iterator<Item = Option<Arc<str>>> {
     let only = settings.entities.is_empty().then_some(None);
     only.into_iter().chain(settings.entities.iter().map(|entity| Some(Arc::clone(&entity.id))))
 }
 
-/// The entities of a tenant, each with what was learnt about it `before`.
+/// The entities of a tenant, each with its tokens, and with what was learnt about it `before`.
 pub(crate) fn entities(
     settings: &config::Tenant,
     admission: &Admission,
-    tokens: &Arc<Tokens>,
+    tokens: &[OfEntity],
     before: &[Entity],
 ) -> Vec<Entity> {
     each_entity(settings)
-        .map(|id| {
+        .zip(tokens)
+        .map(|(id, tokens)| {
             let pool = |limit_type: zuora::LimitType| {
                 let known = admission.pool(id.as_deref(), limit_type.name());
                 known.expect("the configuration names every limit type that operations have")
@@ -123,7 +124,8 @@ pub(crate) fn entities(
             let learnt = learnt.map(|entity| Arc::clone(&entity.learnt)).unwrap_or_default();
             let written = settings.entities.iter().find(|entity| Some(&entity.id) == id.as_ref());
             let name = written.and_then(|entity| entity.name.clone());
-            Entity { id, name, pools, tokens: Arc::clone(tokens), learnt }
+            let OfEntity { tokens, soap_tokens } = tokens.clone();
+            Entity { id, name, pools, tokens, soap_tokens, learnt }
         })
         .collect()
 }

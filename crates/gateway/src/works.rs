@@ -9,15 +9,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use admission::{Admission, Lanes, Settings, Start};
 use config::{Config, Credentials};
-use credentials::{Apps, SecretDigest, SigningKey, Tokens};
+use credentials::{Apps, Logins, SecretDigest, SigningKey};
 use http::Uri;
-use proxy::{Connector, Identity, OAuth, Proxy, Table, Tenant, TlsError, Upstream, Ways};
+use proxy::{Connector, Identity, Proxy, Table, Tenant, TlsError, Upstream, Ways};
 use rustls::ServerConfig;
 use telemetry::Metrics;
 use tokio::time::Duration;
 
 use crate::gateway::StartError;
-use crate::{restart, wiring};
+use crate::tokens::TokensOf;
+use crate::{restart, tokens, wiring};
 
 /// Everything that serves.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) struct Works {
     pub(crate) identity: Option<Arc<Identity>>,
     signing_key: SigningKey,
     started: Config,
+    /// Keeps all logins at Zuora apart.
+    logins: Arc<Logins>,
     /// How every tenant is reached, if not over TCP.
     wire: Option<Connector>,
     /// By name. Held while a configuration is taken in, so that one is at a time.
@@ -50,6 +53,7 @@ struct Wired {
     tenant: Arc<Tenant>,
     way: Way,
     credentials: Credentials,
+    soap_url: Option<config::BaseUrl>,
     settings: Settings,
 }
 
@@ -123,6 +127,7 @@ impl Works {
             identity: None,
             signing_key,
             started: config.clone(),
+            logins: Arc::default(),
             wire,
             tenants: Mutex::default(),
         };
@@ -220,24 +225,27 @@ impl Works {
         before: Option<&Wired>,
     ) -> Wired {
         let written = &config.tenants[index];
-        let client = &written.credentials.main.current;
-        let oauth = || OAuth::new(upstream.clone(), &client.id, client.secret.expose());
-        let tokens = match before {
-            // A token is told to nobody but who gave it.
-            Some(before) if before.way.base_url == way.base_url => {
-                let renew = before.credentials.main != written.credentials.main;
-                if renew || before.way != way {
-                    before.tenant.entities[0].tokens.exchange(oauth(), renew);
-                }
-                Arc::clone(&before.tenant.entities[0].tokens)
-            }
-            _ => Tokens::start(&written.name, oauth(), &self.metrics),
+        let soap = written.soap_url.as_ref().map(|url| upstream.beside(&uri(url)));
+        let tokens = TokensOf {
+            written,
+            rest: &upstream,
+            soap: soap.as_ref(),
+            before: before.map(|before| tokens::Before {
+                entities: &before.tenant.entities,
+                credentials: &before.credentials,
+                is_same_rest: before.way.base_url == way.base_url,
+                is_same_soap: before.soap_url == written.soap_url,
+                is_same_way: before.way == way,
+            }),
+            logins: &self.logins,
+            metrics: &self.metrics,
         };
+        let tokens = tokens.of_each_entity();
         let learnt = before.map_or(&[][..], |before| &before.tenant.entities);
         let tenant = Arc::new(Tenant {
             name: Arc::clone(&written.name),
             entities: wiring::entities(written, &admission, &tokens, learnt),
-            soap: written.soap_url.as_ref().map(|url| upstream.beside(&uri(url))),
+            soap,
             upstream,
             own_hosts: wiring::own_hosts(written),
             admission,
@@ -249,7 +257,8 @@ impl Works {
             response_timeout: written.timeouts.response,
             metrics: self.metrics.tenant(&written.name),
         });
-        Wired { tenant, way, credentials: written.credentials.clone(), settings }
+        let (credentials, soap_url) = (written.credentials.clone(), written.soap_url.clone());
+        Wired { tenant, way, credentials, soap_url, settings }
     }
 }
 
@@ -337,7 +346,7 @@ fn view(Wired { tenant, .. }: &Wired, config: &Config, index: usize) -> admin::T
     admin::Tenant {
         name: Arc::clone(&tenant.name),
         admission: Arc::clone(&tenant.admission),
-        tokens: Arc::clone(&tenant.entities[0].tokens),
+        tokens: tokens::shown(&tenant.entities),
         lanes: tenant.lanes.clone(),
         apps: wiring::shown_apps(config, index),
     }

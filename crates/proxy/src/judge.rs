@@ -149,9 +149,9 @@ async fn has_fresh_token(route: &Route, answer: &Answer, ask: &Ask, call: &mut C
         return false;
     }
     call.enter(Phase::Token);
-    let token = route.tokens().current(moment(ask.deadline)).await;
+    let has_other = route.tokens().has_other(answer.token, moment(ask.deadline)).await;
     call.leave();
-    token.is_ok_and(|token| token.generation != answer.token)
+    has_other
 }
 
 /// Notes what the next attempt has to know of this one.

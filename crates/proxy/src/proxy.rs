@@ -222,10 +222,13 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<(Arc<Route>, Ask), Error> {
         let path = Target::read(request.uri().path()).map_err(BadRequest::from)?;
-        let (side, fields) = (Side::of(&path), request.headers());
+        let (side, fields) = (Side::of(&path, call.envelope.is_some()), request.headers());
         let route = Route::find(caller.app, call.operation, side, fields, &self.metrics)?;
         let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
+        if route.is_vague() {
+            return Err(BadRequest::WhichEntity.into());
+        }
         if let Some((field, id)) = route.entity().unsaid(request.headers()) {
             request.headers_mut().insert(field, id);
         }
@@ -458,6 +461,11 @@ async fn authenticate(
             Err(Error::NotFound(
                 "the credentials of this tenant have no form in SOAP: add a `soap_login`",
             ))
+        }
+        // As long as there was no token, nobody knew.
+        Ok(_) if route.is_vague() => {
+            permit.unused();
+            Err(BadRequest::WhichEntity.into())
         }
         Ok(token) => Ok((permit, token)),
         Err(unavailable) => {

@@ -39,6 +39,10 @@ pub(crate) enum BadRequest {
         "`Zuora-Entity-Ids`, `entityId` and `entityName` must name one entity, only one of the older two, and none be named by `Connection`"
     )]
     Entities,
+    #[error(
+        "which entity? The tenant's token reaches several: name one in `Zuora-Entity-Ids`, or list them under `entities` of the tenant"
+    )]
+    WhichEntity,
     #[error("the host and the path, or two hosts, mean different tenants of this gateway")]
     TwoTenants,
     #[error(transparent)]

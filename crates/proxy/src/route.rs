@@ -83,6 +83,8 @@ pub struct Entity {
     pub pools: [PoolId; POOLS.len()],
     /// The token that everybody shares.
     pub tokens: Arc<Tokens>,
+    /// The session that SOAP calls share, if they have a login of their own.
+    pub soap_tokens: Option<Arc<Tokens>>,
     /// What Zuora's answers have taught about them. It stays with the tenant's admission when the configuration is
     /// exchanged: forgotten, it would let the first calls pass a limit again.
     pub learnt: Arc<Learnt>,
@@ -120,6 +122,8 @@ pub(crate) struct Route {
     pub(crate) tenant: Arc<Tenant>,
     operation: Option<&'static Operation>,
     side: Side,
+    /// Whether the call names no entity.
+    names_none: bool,
     /// Its place among the tenant's entities.
     pub(crate) entity: usize,
     pub(crate) pool: PoolId,
@@ -132,14 +136,21 @@ pub(crate) struct Route {
 pub(crate) enum Side {
     /// The REST API's.
     Rest,
-    /// The one of what is under `/apps`, the SOAP API among it.
+    /// The one of what is under `/apps`.
     Apps,
+    /// The SOAP API there, which may have a login of its own.
+    Soap,
 }
 
 impl Side {
-    /// Where `path` may be read as being under `/apps` by anybody, it goes there.
-    pub(crate) fn of(path: &Target<'_>) -> Self {
-        if path.may_be_under(&["apps"]) { Self::Apps } else { Self::Rest }
+    /// Where `path` may be read as being under `/apps` by anybody, it goes there; `is_soap` says that it carries a SOAP
+    /// envelope.
+    pub(crate) fn of(path: &Target<'_>, is_soap: bool) -> Self {
+        match path.may_be_under(&["apps"]) {
+            true if is_soap => Self::Soap,
+            true => Self::Apps,
+            false => Self::Rest,
+        }
     }
 }
 
@@ -158,13 +169,14 @@ impl Route {
         headers: &HeaderMap,
         metrics: &Metrics,
     ) -> Result<Self, Error> {
-        if side == Side::Apps && app.tenant.soap.is_none() {
+        if side != Side::Rest && app.tenant.soap.is_none() {
             return Err(Error::NotFound(
                 "what is under `/apps` is on another host of Zuora's: set `soap_url` of this tenant",
             ));
         }
         let entity = app.entity(headers)?;
-        Ok(Self::to(app, operation, side, entity, metrics))
+        let names_none = !ENTITY_FIELDS.iter().any(|name| headers.contains_key(name));
+        Ok(Self { names_none, ..Self::to(app, operation, side, entity, metrics) })
     }
 
     fn to(
@@ -180,20 +192,30 @@ impl Route {
             Box::new(Moved { to: Arc::clone(to), metrics: to.metrics_of(&app, metrics) })
         });
         let pool = moved.as_ref().map_or(pools.pools[index(operation)], |moved| moved.to.id);
-        Self { app, tenant, operation, side, entity, pool, moved }
+        Self { app, tenant, operation, side, names_none: false, entity, pool, moved }
     }
 
     /// The server that it goes to.
     pub(crate) fn upstream(&self) -> &Upstream {
         match (self.side, &self.tenant.soap) {
-            (Side::Apps, Some(soap)) => soap,
+            (Side::Apps | Side::Soap, Some(soap)) => soap,
             _ => &self.tenant.upstream,
         }
     }
 
     /// The tokens of its entity.
     pub(crate) fn tokens(&self) -> &Tokens {
-        &self.entity().tokens
+        let Entity { tokens, soap_tokens, .. } = self.entity();
+        match (self.side, soap_tokens) {
+            (Side::Soap, Some(soap_tokens)) => soap_tokens,
+            _ => tokens,
+        }
+    }
+
+    /// Whether nothing says which of several entities the call is for: the tenant's are not configured, the call names
+    /// none, and the token reaches several.
+    pub(crate) fn is_vague(&self) -> bool {
+        self.names_none && self.entity().id.is_none() && self.tokens().reaches_several()
     }
 
     pub(crate) fn entity(&self) -> &Entity {
@@ -212,8 +234,10 @@ impl Route {
 
     /// The right route, if this one is not.
     pub(crate) fn anew(&self, metrics: &Metrics) -> Option<Self> {
-        let anew =
-            || Self::to(Arc::clone(&self.app), self.operation, self.side, self.entity, metrics);
+        let anew = || Self {
+            names_none: self.names_none,
+            ..Self::to(Arc::clone(&self.app), self.operation, self.side, self.entity, metrics)
+        };
         (!self.is_right()).then(anew)
     }
 

@@ -7,12 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use credentials::{FetchError, Grant, TokenEndpoint};
-use http::header::{self, HeaderValue};
+use http::header::HeaderValue;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, Uri};
-use http_body_util::{BodyExt, Limited};
+use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -22,9 +19,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio::time::{Duration, timeout};
 
-use crate::body::{Upload, UploadContent};
+use crate::body::Upload;
 use crate::error::chain;
-use crate::progress::Progress;
 
 /// How long a connection may lie idle before it is closed: shorter than any peer of ours would wait, so that a request
 /// seldom meets a connection that is closing under it.
@@ -32,12 +28,6 @@ const IDLE: Duration = Duration::from_secs(15);
 
 /// The longest head of an answer, give or take one read. Also how much of a body is read at a time, which needs no more.
 const LONGEST_HEAD: usize = 64 * 1024;
-
-/// Zuora's answer to a token request is under 2 KB.
-const LONGEST_GRANT: usize = 64 * 1024;
-
-/// How long one token request may take: a hanging one would hold up every call.
-const TOKEN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// A tenant's server: where it is, and the connections to it.
 #[derive(Clone)]
@@ -159,60 +149,6 @@ fn never_sent(error: &ClientError) -> bool {
 
 fn was_unwritten(error: &io::Error) -> bool {
     error.get_ref().and_then(|cause| cause.downcast_ref::<Unwritten>()).is_some()
-}
-
-/// Zuora's `POST /oauth/token` (Zuora: authentication guide).
-#[derive(Debug)]
-pub struct OAuth {
-    upstream: Upstream,
-    content_type: HeaderValue,
-    form: Secret,
-}
-
-/// A request body that must not be printed.
-struct Secret(Bytes);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl OAuth {
-    /// Asks `upstream` for tokens with the client credentials of the tenant's API user.
-    #[must_use]
-    pub fn new(upstream: Upstream, client_id: &str, client_secret: &str) -> Self {
-        let (content_type, form) = credentials::token_request(client_id, client_secret);
-        Self { upstream, content_type, form: Secret(form.into()) }
-    }
-
-    async fn exchange(&self) -> Result<Grant, FetchError> {
-        let form = UploadContent::Kept(Some(self.form.0.clone()));
-        let mut request = Request::new(Upload::new(form, Arc::new(Progress::begin())));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.upstream.uri(PathAndQuery::from_static("/oauth/token"));
-        let fields = request.headers_mut();
-        fields.insert(header::HOST, self.upstream.host());
-        fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        fields.insert(header::CONTENT_TYPE, self.content_type.clone());
-
-        let response = self.upstream.send(request).await.map_err(|error| {
-            tracing::warn!(%error, "cannot ask for a token");
-            FetchError::Unreachable
-        })?;
-        let (head, body) = response.into_parts();
-        let body =
-            Limited::new(body, LONGEST_GRANT).collect().await.map_err(|_| FetchError::Malformed)?;
-        Grant::read(head.status, &head.headers, &body.to_bytes())
-    }
-}
-
-impl TokenEndpoint for OAuth {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
-        Box::pin(async {
-            timeout(TOKEN_PATIENCE, self.exchange()).await.unwrap_or(Err(FetchError::Unreachable))
-        })
-    }
 }
 
 /// Opens byte streams to Zuora: over TCP and TLS in production, or through whatever a test hands in. It is the one seam

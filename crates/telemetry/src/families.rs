@@ -252,7 +252,10 @@ impl Families {
             token_expires_in: register(
                 r,
                 GaugeVec::new(
-                    opts("token_expires_in_seconds", "Rest of the token's life; 0 without one."),
+                    opts(
+                        "token_expires_in_seconds",
+                        "Rest of the token's life, the shortest of those in use; 0 without one, +Inf if it tells no end.",
+                    ),
                     &["tenant"],
                 ),
             ),

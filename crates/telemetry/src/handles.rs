@@ -8,7 +8,7 @@ use std::{
 
 use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
 
-use crate::labels::{Refused, Source, Verdict};
+use crate::labels::{Refresh, Refused, Source, Verdict};
 
 /// Counts what one app's calls came to. Cheap to clone; clones count into the same series.
 #[derive(Clone, Debug)]
@@ -148,8 +148,7 @@ pub(crate) struct TenantCounters {
     pub(crate) overhead: Histogram,
     pub(crate) retries: [IntCounter; Verdict::ALL.len()],
     pub(crate) retries_abandoned: IntCounterVec,
-    pub(crate) refreshes_ok: IntCounter,
-    pub(crate) refreshes_error: IntCounter,
+    pub(crate) refreshes: [IntCounter; Refresh::ALL.len()],
 }
 
 impl TenantMetrics {
@@ -169,9 +168,9 @@ impl TenantMetrics {
         retries_abandoned.with_label_values(&[tenant.as_str(), reason]).inc();
     }
 
-    /// Counts a token asked of Zuora: `token_refreshes_total`, result `ok` or `error`.
-    pub fn token_refreshed(&self, is_ok: bool) {
-        if is_ok { self.inner.refreshes_ok.inc() } else { self.inner.refreshes_error.inc() }
+    /// Counts a token asked of Zuora, by what came of it: `token_refreshes_total`.
+    pub fn token_refreshed(&self, refresh: Refresh) {
+        self.inner.refreshes[refresh.index()].inc();
     }
 }
 

@@ -24,6 +24,36 @@ impl Source {
     }
 }
 
+/// What came of asking Zuora for a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refresh {
+    /// A token.
+    Ok,
+    /// A token of the previous credentials, as Zuora refused those that are to be used.
+    Previous,
+    /// None.
+    Error,
+}
+
+impl Refresh {
+    /// Every result, in the order of [`Refresh::index`].
+    pub(crate) const ALL: [Self; 3] = [Self::Ok, Self::Previous, Self::Error];
+
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Previous => "previous",
+            Self::Error => "error",
+        }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// What the answer of one attempt means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {

@@ -19,7 +19,7 @@ mod process;
 mod readings;
 
 pub use handles::{AppMetrics, Live, PoolMetrics, TenantMetrics};
-pub use labels::{Refused, Reload, Source, UNKNOWN, Verdict};
+pub use labels::{Refresh, Refused, Reload, Source, UNKNOWN, Verdict};
 pub use metrics::{Inventory, Metrics};
 pub use panics::log_panics;
 pub use readings::{

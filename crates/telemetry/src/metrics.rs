@@ -13,7 +13,7 @@ use crate::{
     handles::{
         AppCounters, AppMetrics, Live, PoolCounters, PoolMetrics, TenantCounters, TenantMetrics,
     },
-    labels::{ABANDONED, Refused, Reload, UNKNOWN, Verdict},
+    labels::{ABANDONED, Refresh, Refused, Reload, UNKNOWN, Verdict},
     log, panics, process,
     readings::Readings,
 };
@@ -118,16 +118,14 @@ impl Metrics {
         for reason in ABANDONED {
             let _ = families.retries_abandoned.with_label_values(&[tenant, reason]);
         }
-        let refreshes =
-            |result: &str| families.token_refreshes.with_label_values(&[tenant, result]);
         let inner = TenantCounters {
             tenant: tenant.to_owned(),
             overhead: families.overhead.with_label_values(&[tenant]),
             retries: Verdict::ALL
                 .map(|verdict| families.retries.with_label_values(&[tenant, verdict.as_str()])),
             retries_abandoned: families.retries_abandoned.clone(),
-            refreshes_ok: refreshes("ok"),
-            refreshes_error: refreshes("error"),
+            refreshes: Refresh::ALL
+                .map(|it| families.token_refreshes.with_label_values(&[tenant, it.as_str()])),
         };
         TenantMetrics { inner: Arc::new(inner) }
     }

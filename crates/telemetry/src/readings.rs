@@ -57,8 +57,8 @@ pub struct QueueReading<'a> {
 pub struct TokenReading<'a> {
     /// Name of the tenant.
     pub tenant: &'a str,
-    /// Rest of its life; `None` when there is no valid token.
-    pub expires_in: Option<Duration>,
+    /// Rest of its life in seconds: 0 when there is no valid token, infinite when it tells no end.
+    pub expires_in_seconds: f64,
 }
 
 /// A tenant's circuit.
@@ -101,8 +101,8 @@ impl Readings<'_> {
             pool.add(families);
         }
         for token in &self.tokens {
-            let seconds = token.expires_in.unwrap_or_default().as_secs_f64();
-            families.token_expires_in.with_label_values(&[token.tenant]).set(seconds);
+            let expires_in = families.token_expires_in.with_label_values(&[token.tenant]);
+            expires_in.set(token.expires_in_seconds);
         }
         for circuit in &self.circuits {
             let open = families.circuit_open.with_label_values(&[circuit.tenant]);

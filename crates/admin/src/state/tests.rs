@@ -8,7 +8,7 @@ use admission::{
     AppId, AppRate, Ask, Deadline, OnRefusal, Permit, Place, PoolSettings, QueueBounds, RateLimits,
     Settings, Start,
 };
-use credentials::{FetchError, Grant, TokenEndpoint};
+use credentials::{FetchError, Grant, Proof, Scope, TokenEndpoint, Tokens, Which};
 use telemetry::Inventory;
 
 use super::*;
@@ -28,8 +28,27 @@ struct Scene {
 struct Nowhere;
 
 impl TokenEndpoint for Nowhere {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
+    fn fetch(
+        &self,
+        _: Which,
+    ) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
         Box::pin(std::future::pending())
+    }
+}
+
+fn kept(entity: Option<&str>, tokens: &Arc<Tokens>) -> KeptToken {
+    KeptToken { entity: entity.map(Into::into), for_soap: false, tokens: Arc::clone(tokens) }
+}
+
+/// Says at once what it says.
+struct Saying(Result<Grant, FetchError>);
+
+impl TokenEndpoint for Saying {
+    fn fetch(
+        &self,
+        _: Which,
+    ) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
+        Box::pin(std::future::ready(self.0.clone()))
     }
 }
 
@@ -68,7 +87,7 @@ impl Scene {
         Tenant {
             name: "t".into(),
             admission: Arc::clone(&self.admission),
-            tokens: Arc::clone(&self.tokens),
+            tokens: vec![kept(None, &self.tokens)],
             lanes: in_lanes.then(|| Arc::clone(&self.lanes)),
             apps: vec![App {
                 settings: AppSettings {
@@ -186,4 +205,43 @@ async fn at_once<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
         outcome = future => Some(outcome),
         () = tokio::task::yield_now() => None,
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_token_of_a_tenant_shows_and_the_shortest_life_counts() {
+    let scene = Scene::start();
+    let metrics = Metrics::new(&Inventory::default());
+    let body = br#"{"access_token":"t","expires_in":100}"#;
+    let hour = Grant::read(http::StatusCode::OK, &http::HeaderMap::new(), body);
+    let key = Ok(Grant::lasting(Proof::api_key("id", "hidden").unwrap()));
+    let lazy = Scope { tenant: "t".into(), entity: None, is_lazy: true, logins: Arc::default() };
+    let first = Tokens::start("t", Saying(key), &metrics);
+    let second = Tokens::start("t", Saying(hour), &metrics);
+    let refused = Tokens::start("t", Saying(Err(FetchError::Refused)), &metrics);
+    let idle = Tokens::start_for(lazy, Nowhere, &metrics);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let show = |tokens: &[&Arc<Tokens>]| {
+        let tokens = tokens.iter().map(|tokens| kept(Some("e"), tokens)).collect();
+        scene.admin.show(vec![Tenant { tokens, ..scene.tenant(true) }]);
+    };
+    let gauge = || scene.gauge("token_expires_in_seconds").unwrap();
+
+    show(&[&first, &idle]);
+    assert_eq!(gauge(), "inf");
+    assert_eq!(scene.shown()["token_expires_in_seconds"], Value::Null);
+    assert_eq!(scene.admin.unready(), None);
+    show(&[&first, &second, &idle]);
+    assert_eq!(gauge(), "90");
+    assert_eq!(scene.shown()["token_expires_in_seconds"], 90);
+    let of = |index: usize| scene.shown()["tokens"][index].clone();
+    assert_eq!((&of(0)["expires_in_seconds"], &of(0)["ready"]), (&Value::Null, &json!(true)));
+    assert_eq!((&of(1)["expires_in_seconds"], &of(1)["entity"]), (&json!(90), &json!("e")));
+    assert_eq!((&of(2)["idle"], &of(2)["ready"]), (&json!(true), &json!(false)));
+    show(&[&first, &refused]);
+    assert_eq!(gauge(), "0");
+    assert_eq!(scene.admin.unready(), None, "the calls of the default entity go on");
+    assert_eq!(scene.shown()["token_trouble"], FetchError::Refused.to_string());
+    show(&[&refused, &first]);
+    assert!(scene.admin.unready().unwrap().contains("refuses the credentials"));
+    assert!(!scene.admin.state().to_string().contains("hidden"));
 }

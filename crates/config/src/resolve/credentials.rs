@@ -7,6 +7,7 @@ use crate::{Credential, CredentialKind, Credentials, Pair, Secret, file};
 /// What the section means, if it can be used.
 pub(super) fn credentials(
     Placed { at, value: file }: Placed<file::Credentials>,
+    has_soap_url: bool,
     reading: &mut Reading<'_>,
 ) -> Option<Credentials> {
     let file::Credentials { oauth, api_key, connection, soap_login } = file;
@@ -39,7 +40,11 @@ pub(super) fn credentials(
         credential(kind, (file.id, file.secret), previous, reading)
     });
     let is_soap_written = soap_login.written;
-    let soap_login = soap_login.value.and_then(|file| {
+    let soap_login = soap_login.value.and_then(|Placed { at, value: file }| {
+        if !has_soap_url {
+            let message = "it needs to know where the SOAP API is: write `soap_url` of the tenant";
+            reading.tell_at(&at, message);
+        }
         let kind = CredentialKind::SoapLogin(file.renew.value);
         let previous = file.previous.value.map(|it| (it.username, it.password));
         credential(kind, (file.username, file.password), previous, reading)

@@ -7,7 +7,8 @@ const WRITTEN: &str = "{oauth: {client_id: id, client_secret: hidden-zuora}}";
 
 #[track_caller]
 fn credentials(written: &str) -> Credentials {
-    good(&with(WRITTEN, written)).tenants[0].credentials.clone()
+    let written = format!("{written}\n    soap_url: https://www.zuora.com");
+    good(&with(WRITTEN, &written)).tenants[0].credentials.clone()
 }
 
 #[track_caller]
@@ -59,6 +60,19 @@ fn a_soap_login_beside_another_serves_soap_calls() {
     assert_eq!(both.main.kind, CredentialKind::OAuth);
     let soap = both.soap.unwrap();
     assert_eq!((soap.kind, &*soap.current.id), (CredentialKind::SoapLogin(Renew::Timer), "u"));
+}
+
+#[test]
+fn a_soap_login_needs_to_know_where() {
+    let soap_login = "{soap_login: {username: u, password: p}}";
+    refused(
+        soap_login,
+        &[
+            "4:19: tenants.production.credentials.soap_login: it needs to know where the SOAP API is: write `soap_url` of the tenant",
+        ],
+    );
+    let known = with("base_url: https://rest.zuora.com", "environment: us-cloud-2-production");
+    good(&known.replace(WRITTEN, soap_login));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::FetchError;
+use super::{FetchError, Renewal, Which};
 
 /// A token that expires under way is as bad as none: so long before its end it is not used.
 const SAFETY: Duration = Duration::from_secs(5);
@@ -14,6 +14,11 @@ const SAFETY: Duration = Duration::from_secs(5);
 const LONG_LIFE: Duration = Duration::from_secs(300);
 /// Time for several tries before a long-lived token expires.
 const AHEAD: Duration = Duration::from_secs(60);
+/// Zuora's sessions last fifteen minutes at least, and are to be followed by others every ten
+/// (Zuora: SOAP API, sessions).
+const SESSION: Duration = Duration::from_secs(600);
+/// The least time from one login to the next where every attempt goes with its own.
+const EVERY_CALL: Duration = Duration::from_secs(1);
 /// The least time from a good answer to the next request, however short tokens live.
 const SHORTEST_REST: Duration = Duration::from_secs(2);
 /// The pauses after failures: doubled from the first, up to the longest.
@@ -29,11 +34,33 @@ pub(super) fn usable(life: Duration) -> Duration {
     life - SAFETY.min(life / 10)
 }
 
-/// Returns how long after it was asked for a token is replaced, at 80 to 90 % of its life.
+/// Returns how long after it was asked for what was granted is replaced; `None` where that is not
+/// a matter of time. One of the previous credentials is, always: those of today may be right by then.
 /// `dice` is between 0 and 1.
-pub(super) fn refresh(life: Duration, dice: f64) -> Duration {
+pub(super) fn refresh(
+    life: Option<Duration>,
+    renewal: Renewal,
+    which: Which,
+    dice: f64,
+) -> Option<Duration> {
+    match (life, renewal, which) {
+        (Some(life), ..) => Some(ahead(life, dice)),
+        // Each login begins with those of today.
+        (None, Renewal::EveryCall, _) => None,
+        (None, Renewal::Ahead, _) | (None, _, Which::Previous) => Some(SESSION),
+        (None, Renewal::OnError | Renewal::Never, Which::Current) => None,
+    }
+}
+
+/// Returns when a token with this life is replaced, at 80 to 90 % of it.
+fn ahead(life: Duration, dice: f64) -> Duration {
     let at = life.mul_f64(0.8 + 0.1 * dice);
     if life < LONG_LIFE { at } else { at.min(life - AHEAD) }
+}
+
+/// Returns how long to rest after a login at least, where every attempt goes with its own.
+pub(super) fn every_call() -> Duration {
+    EVERY_CALL
 }
 
 /// Returns how long to rest after a good answer at least.
@@ -66,7 +93,7 @@ mod tests {
     fn a_token_is_replaced_ahead_of_its_end_and_never_used_up_to_it() {
         for life in [1, 2, 10, 60, 299, 300, 400, 600, 3598, 86_400].map(Duration::from_secs) {
             for dice in [0.0, 0.3, 0.999_999] {
-                let refresh = refresh(life, dice);
+                let refresh = ahead(life, dice);
                 assert!(refresh <= life.mul_f64(0.9), "{life:?} {refresh:?}");
                 assert!(refresh <= usable(life), "{life:?} {refresh:?}");
                 assert!(refresh >= life.mul_f64(0.799), "{life:?} {refresh:?}");
@@ -75,6 +102,17 @@ mod tests {
             assert!(usable(life) < life);
         }
         assert_eq!(usable(3598 * S), 3593 * S);
+    }
+
+    #[test]
+    fn a_session_is_replaced_by_the_clock_only_where_that_is_asked_for() {
+        let at = |renewal, which| refresh(None, renewal, which, 0.5);
+
+        assert_eq!(at(Renewal::Ahead, Which::Current), Some(600 * S));
+        assert_eq!(at(Renewal::OnError, Which::Current), None);
+        assert_eq!(at(Renewal::OnError, Which::Previous), Some(600 * S));
+        assert_eq!(at(Renewal::EveryCall, Which::Previous), None);
+        assert_eq!(refresh(Some(100 * S), Renewal::Ahead, Which::Current, 0.5), Some(85 * S));
     }
 
     #[test]

@@ -63,7 +63,10 @@ impl Drop for InFlight {
 }
 
 impl TokenEndpoint for Endpoint {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
+    fn fetch(
+        &self,
+        _: Which,
+    ) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
         Box::pin(async {
             let number = {
                 let mut calls = self.0.calls.lock().unwrap();
@@ -182,7 +185,7 @@ async fn the_old_token_serves_while_the_endpoint_fails_and_until_it_expires() {
     assert_eq!(last.unwrap().generation, 1);
     assert_eq!(none.unwrap_err().cause, Some(FetchError::Status { code: 503 }));
     assert!(!tokens.is_ready());
-    assert_eq!(tokens.expires_in(), None);
+    assert_eq!(tokens.life(), None);
     assert!(endpoint.calls().len() > 3, "it was tried several times ahead of the expiry");
 }
 
@@ -443,7 +446,7 @@ async fn the_rest_of_a_life_is_told() {
     tokens.current(within(10 * S)).await.unwrap();
 
     // It is counted from when the token was asked for.
-    let rest = tokens.expires_in().unwrap();
+    let Some(Life::Ends(rest)) = tokens.life() else { panic!("it tells its end") };
     assert!(rest <= 3597 * S && rest > 3596 * S, "{rest:?}");
     assert!(tokens.is_ready());
 }

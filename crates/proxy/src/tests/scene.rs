@@ -13,7 +13,7 @@ use admission::{
 };
 use bytes::Bytes;
 use credentials::{
-    AppCredential, Apps, FetchError, Grant, SecretDigest, SigningKey, TokenEndpoint, Tokens,
+    AppCredential, Apps, FetchError, Grant, SecretDigest, SigningKey, TokenEndpoint, Tokens, Which,
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
@@ -199,7 +199,10 @@ struct Issuer {
 }
 
 impl TokenEndpoint for Issuer {
-    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
+    fn fetch(
+        &self,
+        _: Which,
+    ) -> Pin<Box<dyn Future<Output = Result<Grant, FetchError>> + Send + '_>> {
         if self.is_silent {
             return Box::pin(std::future::pending());
         }
@@ -285,7 +288,14 @@ impl Scene {
                 .then(|| upstream.beside(&Uri::from_static("http://soap-zuora"))),
             upstream,
             admission: Arc::clone(&admission),
-            entities: vec![Entity { id: None, name: None, pools, tokens, learnt: Arc::default() }],
+            entities: vec![Entity {
+                id: None,
+                name: None,
+                pools,
+                tokens,
+                soap_tokens: None,
+                learnt: Arc::default(),
+            }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },
             retry: RetryPolicy {
                 attempts: NonZeroU32::new(5).unwrap(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    CircuitReading, LanesReading, PoolReading, QueueReading, Refused, Source, TokenReading,
+    CircuitReading, LanesReading, PoolReading, QueueReading, Refresh, Refused, Source, TokenReading,
 };
 
 fn metrics() -> Arc<Metrics> {
@@ -42,7 +42,8 @@ fn a_call_is_counted_in_every_family_it_touches() {
     tenant.overhead(Duration::from_micros(40));
     tenant.retried(Verdict::Refused);
     tenant.retry_abandoned("budget");
-    tenant.token_refreshed(true);
+    tenant.token_refreshed(Refresh::Ok);
+    tenant.token_refreshed(Refresh::Previous);
 
     let text = metrics.render(&Readings::default());
     let labels = r#"app="storefront",operation="GET_Account""#;
@@ -73,6 +74,7 @@ fn a_call_is_counted_in_every_family_it_touches() {
     check(&text, r#"retries_total{tenant="production",verdict="refused"} 1"#);
     check(&text, r#"retries_abandoned_total{reason="budget",tenant="production"} 1"#);
     check(&text, r#"token_refreshes_total{result="ok",tenant="production"} 1"#);
+    check(&text, r#"token_refreshes_total{result="previous",tenant="production"} 1"#);
     check(&text, r#"token_refreshes_total{result="error",tenant="production"} 0"#);
 }
 
@@ -156,10 +158,7 @@ fn gauges_show_the_readings_and_nothing_older() {
     };
     let readings = Readings {
         pools: vec![reading(38, 5, true), reading(20, 2, false)],
-        tokens: vec![TokenReading {
-            tenant: "production",
-            expires_in: Some(Duration::from_secs(60)),
-        }],
+        tokens: vec![TokenReading { tenant: "production", expires_in_seconds: 60.0 }],
         circuits: vec![
             CircuitReading { tenant: "production", is_open: false },
             CircuitReading { tenant: "sandbox", is_open: true },
