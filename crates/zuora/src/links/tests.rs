@@ -1,5 +1,7 @@
 //! Texts with links in them, cut anywhere.
 
+mod chance;
+
 use std::io::{Read, Write};
 use std::sync::Arc;
 
