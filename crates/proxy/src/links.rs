@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
+use tokio::task::coop::poll_proceed;
 use zuora::links::{BadGzip, OwnHosts, Packing, Repacker, Rewriter, Text, text_of};
 
 use crate::arrival::Arrival;
@@ -21,8 +22,9 @@ use crate::outbound::Outbound;
 use crate::pump::Pumped;
 use crate::route::Route;
 
-/// How often a step of unpacking may bring nothing before others have their turn: half a megabyte of text, or so.
-const STEPS: u32 = 16;
+/// What a step of unpacking takes of a task's budget, of which Tokio gives it 128 before others have their turn: then
+/// half a megabyte of text is in the way of nobody for longer than a few milliseconds.
+const COST_OF_A_STEP: u32 = 8;
 
 /// How much of a packed body is kept in case that it cannot be unpacked.
 const LONGEST_KEPT: usize = 128 * 1024;
@@ -42,17 +44,11 @@ pub(crate) struct Links<'c> {
     arrival: &'c Arrival,
     /// What was asked for.
     path: &'c str,
-    is_head: bool,
 }
 
 impl<'c> Links<'c> {
     pub(crate) fn of(route: &'c Route, outbound: &'c Outbound, call: &'c Call) -> Self {
-        Self {
-            own: &route.tenant.own_hosts,
-            arrival: &call.arrival,
-            path: outbound.path(),
-            is_head: call.is_head(),
-        }
+        Self { own: &route.tenant.own_hosts, arrival: &call.arrival, path: outbound.path() }
     }
 
     /// Rewrites where the answer sends its caller.
@@ -101,7 +97,7 @@ impl<'c> Links<'c> {
         // A part of a body is counted in bytes of the whole, so they must be Zuora's.
         let is_part = head.status == StatusCode::PARTIAL_CONTENT
             || head.headers.contains_key(header::CONTENT_RANGE);
-        if self.is_head || is_part { None } else { text_of(self.path, &head.headers) }
+        if is_part { None } else { text_of(self.path, &head.headers) }
     }
 
     fn rewriter(&self, text: Text) -> Option<Rewriter> {
@@ -236,7 +232,7 @@ impl Packed {
         pumped: &mut Pumped,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Bytes>, Stop>> {
-        for _ in 0..STEPS {
+        loop {
             match ready!(self.poll_step(pumped, cx))? {
                 Some(out) if out.is_empty() => {}
                 out => {
@@ -245,8 +241,6 @@ impl Packed {
                 }
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// What comes of the next few bytes, which may be nothing; `None` after the last.
@@ -271,6 +265,9 @@ impl Packed {
                 }
             }
             return Poll::Ready(Ok(Some(Vec::new())));
+        }
+        for _ in 0..COST_OF_A_STEP {
+            ready!(poll_proceed(cx)).made_progress();
         }
         let taken = repacker.push(&self.piece)?;
         let _ = self.piece.split_to(taken);

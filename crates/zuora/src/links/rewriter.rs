@@ -103,8 +103,7 @@ impl Rewriter {
     /// Rewrites `piece`, with nothing held before it, but for what is held at its end.
     fn pass<'p>(&mut self, piece: &'p [u8]) -> Cow<'p, [u8]> {
         let links = self.links(piece);
-        let last = links.last().map_or(0, |link| link.address.end);
-        let certain = piece.len() - self.undecided(piece, last);
+        let certain = piece.len() - self.undecided(piece);
         let out = if links.is_empty() {
             Cow::Borrowed(&piece[..certain])
         } else {
@@ -136,9 +135,9 @@ impl Rewriter {
         }
     }
 
-    /// How many bytes at the end of `piece`, and not before `from`, may be the beginning of a link.
-    fn undecided(&self, piece: &[u8], from: usize) -> usize {
-        let from = from.max(piece.len().saturating_sub(self.own.longest()));
+    /// How many bytes at the end of `piece` may be the beginning of a link.
+    fn undecided(&self, piece: &[u8]) -> usize {
+        let from = piece.len().saturating_sub(self.own.longest());
         let tail = &piece[from..];
         let opened = tail.iter().rposition(|byte| self.text.opens(*byte));
         let start = match opened {

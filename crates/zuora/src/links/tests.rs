@@ -112,6 +112,24 @@ fn the_ports_of_a_scheme_need_not_be_written() {
             r#"{"next":"http://gateway:8080/sandbox/v1"}"#,
         );
     }
+    let own = hosts(&["https://rest.zuora.com:443"]);
+    let given = r#"{"next":"https://rest.zuora.com/v1"}"#;
+    assert_eq!(
+        rewritten_by(&own, Text::Json, given),
+        r#"{"next":"http://gateway:8080/sandbox/v1"}"#
+    );
+}
+
+#[test]
+fn a_host_may_be_the_tenants_own_at_several_ports() {
+    let own = hosts(&["https://zuora.example:54010", "https://zuora.example:54011"]);
+    let padding = "x".repeat(200);
+    for port in ["54010", "54011"] {
+        let given = format!(r#"{{"a":"{padding}","next":"https:\/\/zuora.example:{port}\/v1"}}"#);
+        let expected =
+            format!(r#"{{"a":"{padding}","next":"http:\/\/gateway:8080\/sandbox\/v1"}}"#);
+        assert_eq!(rewritten_by(&own, Text::Json, &given), expected);
+    }
 }
 
 #[test]
@@ -207,6 +225,11 @@ fn a_text_that_ends_within_a_link_ends_as_it_did() {
         untouched(Text::Json, &whole[..end]);
     }
     untouched(Text::Json, "");
+    check(
+        Text::Json,
+        r#"{"next":"https://rest.zuora.com/v1","nextPage":"https://rest.zu"#,
+        r#"{"next":"http://gateway:8080/sandbox/v1","nextPage":"https://rest.zu"#,
+    );
 }
 
 #[test]
@@ -232,6 +255,7 @@ fn nothing_is_held_back_but_what_may_be_a_link() {
     assert_eq!(show(&rewriter.push(b"/v1")), "http://gateway:8080/sandbox/v1");
     assert_eq!(show(&rewriter.push(br#"","next":"http"#)), r#"","next":""#);
     assert_eq!(show(&rewriter.push(b"er")), "httper");
+    assert_eq!(show(&rewriter.push(b"\",\"x\":\"https://rest")), "\",\"x\":\"https://rest");
 }
 
 #[test]
@@ -248,6 +272,7 @@ fn the_address_in_a_wsdl_leads_to_the_gateway() {
         r#"<soap:address location="https://www.zuora.com/apps/services/a/91.0" /><a location = 'https://rest.zuora.com'/>"#,
         r#"<soap:address location="http://gateway:8080/sandbox/apps/services/a/91.0" /><a location = 'http://gateway:8080/sandbox'/>"#,
     );
+    untouched(Text::Wsdl, r#"<a mylocation="https://www.zuora.com/"/>"#);
     untouched(Text::Wsdl, r#"<import schemaLocation="https://www.zuora.com/x.xsd"/>"#);
     untouched(
         Text::Wsdl,
@@ -347,8 +372,9 @@ fn repack(packed: &[u8], length: usize) -> Result<Vec<u8>, BadGzip> {
 
 #[test]
 fn what_is_packed_stays_packed() {
-    let given = r#"{"next":"https://rest.zuora.com/v1"}"#.repeat(500);
-    let expected = r#"{"next":"http://gateway:8080/sandbox/v1"}"#.repeat(500);
+    let unfinished = r#"{"next":"https://rest"#;
+    let given = r#"{"next":"https://rest.zuora.com/v1"}"#.repeat(500) + unfinished;
+    let expected = r#"{"next":"http://gateway:8080/sandbox/v1"}"#.repeat(500) + unfinished;
     let packed = gzip(&given);
 
     for length in [1, 7, 64, packed.len()] {
