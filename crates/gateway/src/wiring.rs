@@ -8,12 +8,11 @@ use admission::{
 };
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AltName, AppCredential, CertificateName, DistinguishedName, SecretDigest};
-use http::{HeaderName, Uri};
+use http::HeaderName;
 use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId, Ways};
 use telemetry::{Inventory, Metrics};
 use tokio::time::Duration;
 use zuora::Policy;
-use zuora::links::OwnHosts;
 
 use crate::tokens::OfEntity;
 
@@ -23,12 +22,6 @@ pub(crate) fn inventory(config: &Config) -> Inventory {
         tenants: config.tenants.iter().map(|tenant| tenant.name.to_string()).collect(),
         apps: config.apps.iter().map(|app| app.name.to_string()).collect(),
     }
-}
-
-/// The hosts that links in a tenant's answers name when they mean itself.
-pub(crate) fn own_hosts(tenant: &config::Tenant) -> Arc<OwnHosts> {
-    let base_url: Uri = tenant.base_url.to_string().parse().expect("the configuration checked it");
-    Arc::new(OwnHosts::of([&base_url]))
 }
 
 /// What the admission of a tenant is told.

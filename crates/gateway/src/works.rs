@@ -15,6 +15,7 @@ use proxy::{Connector, Identity, Proxy, Table, Tenant, TlsError, Upstream, Ways}
 use rustls::ServerConfig;
 use telemetry::Metrics;
 use tokio::time::Duration;
+use zuora::links::OwnHosts;
 
 use crate::gateway::StartError;
 use crate::tokens::TokensOf;
@@ -247,7 +248,7 @@ impl Works {
             entities: wiring::entities(written, &admission, &tokens, learnt),
             soap,
             upstream,
-            own_hosts: wiring::own_hosts(written),
+            own_hosts: own_hosts(written),
             admission,
             track_ids: wiring::track_ids(written.track_id),
             retry: wiring::retry(&written.retry, before.map(|before| &before.tenant.retry)),
@@ -336,6 +337,13 @@ fn reach(
     };
     let upstream = Upstream::new(&uri(&tenant.base_url), connector);
     Ok((way, upstream))
+}
+
+/// The hosts that links in a tenant's answers name when they mean itself.
+fn own_hosts(tenant: &config::Tenant) -> Arc<OwnHosts> {
+    let addresses = [Some(&tenant.base_url), tenant.soap_url.as_ref()].into_iter().flatten();
+    let addresses: Vec<_> = addresses.map(uri).collect();
+    Arc::new(OwnHosts::of(&addresses))
 }
 
 fn uri(url: &config::BaseUrl) -> Uri {

@@ -165,7 +165,7 @@ impl Proxy {
                     }
                     let links = Links::of(&route, &outbound, call);
                     let is_write = outbound.is_write();
-                    return Ok(relay(*answer, &route, Some(&links), is_write, &self.tasks));
+                    return Ok(relay(*answer, &route, links.as_ref(), is_write, &self.tasks));
                 }
                 Next::Requeue(ticket) => ask.place = Place::Front(ticket),
             }

@@ -189,3 +189,17 @@ async fn what_cannot_be_used_changes_nothing_and_all_of_it_is_told() {
     assert_eq!(ceiling(&tenant(&works, "one")), 40);
     assert_eq!(works.admissions().len(), 1);
 }
+
+#[tokio::test]
+async fn links_to_the_soap_server_are_a_tenants_own_as_well() {
+    let scene = Scene::start().await;
+    let soap = "    soap_url: https://soap.example.com\n";
+    let works = scene.works(&Scene::tenant("one", &scene.one, soap));
+
+    let own = &tenant(&works, "one").own_hosts;
+
+    let host = scene.one.base_url().replace("http://", "");
+    let (host, _) = host.split_once(':').unwrap();
+    assert!(own.are_in(host.as_bytes()) && own.are_in(b"soap.example.com"));
+    assert!(!own.are_in(b"example.org"));
+}
