@@ -27,6 +27,17 @@ pub(crate) enum Content {
     Bytes(Bytes),
     /// So many bytes, made while they are sent.
     Filler(u64),
+    /// A text of which a part comes many times, made while it is sent.
+    Repeated(Box<Repeated>),
+}
+
+/// `first`, then `times` times `block`, then `last`.
+#[derive(Clone, Debug)]
+pub(crate) struct Repeated {
+    pub(crate) first: Bytes,
+    pub(crate) block: Bytes,
+    pub(crate) times: u64,
+    pub(crate) last: Bytes,
 }
 
 impl Answer {
@@ -86,7 +97,7 @@ impl Answer {
     pub(crate) fn bytes(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Bytes(bytes) => Some(bytes),
-            Content::Filler(_) => None,
+            Content::Filler(_) | Content::Repeated(_) => None,
         }
     }
 }

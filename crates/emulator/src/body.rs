@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use crate::limits::Permit;
+use crate::{answers::Repeated, limits::Permit};
 
 /// A piece of a file that is made while it is sent.
 static FILLER: [u8; 64 * 1024] = [b'z'; 64 * 1024];
@@ -37,6 +37,8 @@ enum Shape {
     /// So many bytes made on the way. The call is worked on until the last of
     /// them, so its permit travels along.
     Filler { left: u64, permit: Option<Permit> },
+    /// A text made on the way; its size is not announced.
+    Repeated { text: Repeated, began: bool, permit: Option<Permit> },
     /// Announced in full, sent in part.
     Broken { first: Bytes, left: u64 },
     /// All that will be sent is on its way.
@@ -54,6 +56,10 @@ impl AnswerBody {
     pub(crate) fn filler(bytes: u64, permit: Option<Permit>) -> Self {
         let shape = if bytes == 0 { Shape::Done } else { Shape::Filler { left: bytes, permit } };
         Self { shape }
+    }
+
+    pub(crate) fn repeated(text: Repeated, permit: Option<Permit>) -> Self {
+        Self { shape: Shape::Repeated { text, began: false, permit } }
     }
 
     /// `whole`, of which only the first `after` bytes arrive.
@@ -85,6 +91,18 @@ impl Body for AnswerBody {
                 let size = usize::try_from(size).unwrap_or(FILLER.len());
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&FILLER[..size])))))
             }
+            Shape::Repeated { mut text, began, permit } => {
+                let piece = match (began, text.times) {
+                    (false, _) => text.first.clone(),
+                    (true, 0) => return Poll::Ready(Some(Ok(Frame::data(text.last)))),
+                    (true, _) => {
+                        text.times -= 1;
+                        text.block.clone()
+                    }
+                };
+                self.shape = Shape::Repeated { text, began: true, permit };
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
             Shape::Broken { first, left } => {
                 self.shape = Shape::Breaking { rest: Box::pin(sleep(BEFORE_THE_CUT)), left };
                 if first.is_empty() {
@@ -108,7 +126,7 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.shape {
-            Shape::Whole { chunked: true, .. } => SizeHint::default(),
+            Shape::Whole { chunked: true, .. } | Shape::Repeated { .. } => SizeHint::default(),
             Shape::Whole { bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
             Shape::Filler { left, .. } => SizeHint::with_exact(*left),
             Shape::Broken { first, left } => SizeHint::with_exact(first.len() as u64 + left),

@@ -80,6 +80,7 @@ pub(crate) async fn answer(
         ("POST", ["outsider"]) => {
             read(&call).map_or_else(identity, |wish| set_outsider(tenant, &wish))
         }
+        ("GET", ["bucket", file]) => tenant.stored_file(&call, file),
         ("POST", ["revoke"]) => {
             tenant.gate.revoke();
             tenant.gate.end_sessions();

@@ -47,6 +47,7 @@ pub(crate) fn response(
     let (response, content) = head(call, answer, shows);
     match content {
         Content::Filler(bytes) => response.map(|()| AnswerBody::filler(bytes, permit)),
+        Content::Repeated(text) => response.map(|()| AnswerBody::repeated(*text, permit)),
         Content::Bytes(bytes) => {
             let chunked = bytes.len() > CHUNKED_ABOVE;
             response.map(|()| AnswerBody::whole(bytes, chunked))
@@ -65,6 +66,7 @@ pub(crate) fn broken_response(
     let whole = match content {
         Content::Bytes(bytes) => bytes,
         Content::Filler(size) => filler(size.min(after + 1)),
+        Content::Repeated(text) => text.first,
     };
     response.map(|()| AnswerBody::broken(&whole, after))
 }

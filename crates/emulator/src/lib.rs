@@ -71,9 +71,21 @@
 //!   of any type, actions with rows that succeed and fail one by one, ZOQL
 //!   queries with `queryMore`, object queries with `filter[]`, `sort[]`,
 //!   `expand[]` and cursors, `describe` as XML, usage uploads, and files of any
-//!   size: `GET /v1/files/size-1048576`. Lists under `/v1` have an absolute
-//!   `nextPage`. The same object is seen by every family. Anything else under
-//!   `/v1` succeeds and is remembered.
+//!   size: `GET /v1/files/size-1048576`. The same object is seen by every
+//!   family. Anything else under `/v1` succeeds and is remembered.
+//! - **Exports**: AQuA (`/v1/batch-query/`), `/v1/object/export` and data
+//!   queries (`/query/jobs`), each a job that takes [`Options::job_time`] and
+//!   leaves a file. The file of a data query is in an object store, at
+//!   `/emulator/bucket/…`: it opens by the signature in its address, and not
+//!   for who brings another credential besides.
+//! - **Links** as each place has them: an absolute `nextPage` on lists under
+//!   `/v1` and one that names a host of Zuora's own on
+//!   `/v1/notification-history/callout`; `next` of `/events/event-triggers`,
+//!   relative on `/notifications/notification-definitions`; `next_page` of
+//!   `/workflows`; `uploadedFileUrl` and `resultFileUrl` of `/v1/bulk/{key}`;
+//!   `outputURL` of `/v1/uno/data-backfill/jobs/{id}`; `Location` of
+//!   asynchronous orders. `GET /v1/listings/104857600` is a list of about so
+//!   many bytes with one `nextPage`; with `?links=every` each row has one.
 //! - **Transport**: HTTP/1.1 and HTTP/2 with prior knowledge; bodies streamed
 //!   both ways without being held; gzip for who asks; a `ZSession` cookie on
 //!   every HTTP 200; answers pretty-printed as in old recordings where Zuora
@@ -82,8 +94,9 @@
 //! # What is not
 //!
 //! TLS; a host of its own for SOAP; the asynchronous form
-//! `/v1/async/…` of other operations and its callouts, and contention there; AQuA, data queries and other jobs (they succeed at once, without
-//! results); prices, invoices and any other reckoning: amounts are made up.
+//! `/v1/async/…` of other operations and its callouts, and contention there;
+//! incremental AQuA, SQL beyond what exports take, and other jobs (they succeed
+//! at once, without results); prices, invoices and any other reckoning: amounts are made up.
 //! CRUD failures come as HTTP 200, and tokens know no permissions. An action
 //! that contends is rolled back with all its rows. Cuts between bytes need
 //! HTTP/1.1, and over a connection in memory a reset looks like an end.

@@ -60,6 +60,8 @@ pub struct Options {
     /// How long a session lives after its last call (Zuora: session timeout of
     /// the security policies, 15 minutes at least).
     pub session_lifetime: Duration,
+    /// How long a job takes after it was accepted: AQuA, exports, data queries.
+    pub job_time: Duration,
     /// The `Retry-After` of a refusal for concurrency.
     pub retry_after: Duration,
     /// How many logins of any kind one address may make in a minute.
@@ -125,6 +127,7 @@ impl Default for Options {
             soap_user: None,
             token_lifetime: Duration::from_secs(3598),
             session_lifetime: Duration::from_secs(15 * 60),
+            job_time: Duration::ZERO,
             retry_after: Duration::from_secs(120),
             auth_per_minute: 100,
             rate: Vec::new(),

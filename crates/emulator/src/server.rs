@@ -269,7 +269,7 @@ impl Inner {
             contention: Arc::new(Contention::default()),
             book: Book::new(options.ledger_capacity),
             outsiders: Outsiders::default(),
-            store: Mutex::new(Store::new(&options, &base_url)),
+            store: Mutex::new(Store::new(&options, &base_url, &format!("http://{address}"))),
             service_time: Mutex::new((options.service_time, random)),
             closing: CancellationToken::new(),
             closed: CancellationToken::new(),
@@ -300,6 +300,11 @@ impl Inner {
     /// Executes a call on the data.
     pub(crate) fn execute(&self, call: &Call) -> Answer {
         lock(&self.store).execute(call)
+    }
+
+    /// What the object store beside the tenant answers.
+    pub(crate) fn stored_file(&self, call: &Call, id: &str) -> Answer {
+        lock(&self.store).stored_file(call, id)
     }
 
     /// The accounts that a call changes, held for it; `None` when another

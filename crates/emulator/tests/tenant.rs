@@ -14,12 +14,16 @@ mod controls;
 mod cuts;
 #[path = "tenant/data.rs"]
 mod data;
+#[path = "tenant/exports.rs"]
+mod exports;
 #[path = "tenant/faults.rs"]
 mod faults;
 #[path = "tenant/keys.rs"]
 mod keys;
 #[path = "tenant/limits.rs"]
 mod limits;
+#[path = "tenant/links.rs"]
+mod links;
 #[path = "tenant/memory.rs"]
 mod memory;
 #[path = "tenant/soap.rs"]

@@ -12,7 +12,10 @@ use quick_xml::escape::escape;
 use serde_json::{Map, Value, json};
 
 use self::xml::Element;
-pub(crate) use self::{objects::Object, wsdl::description};
+pub(crate) use self::{
+    objects::{Kind, OBJECTS, Object},
+    wsdl::description,
+};
 use crate::{answers::Answer, category::Category, operations::OperationKind};
 
 const XML: HeaderValue = HeaderValue::from_static("text/xml;charset=UTF-8");

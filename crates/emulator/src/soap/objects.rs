@@ -221,6 +221,18 @@ impl Kind {
         }
     }
 
+    /// Its name where Zuora describes objects.
+    pub(crate) fn in_description(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Whole => "integer",
+            Self::Decimal => "decimal",
+            Self::Truth => "boolean",
+            Self::Date => "date",
+            Self::Moment => "datetime",
+        }
+    }
+
     /// The value that a text stands for; the text itself if it stands for none.
     pub(crate) fn read(self, text: &str) -> Value {
         let number = |text: &str| serde_json::from_str::<serde_json::Number>(text).ok();

@@ -8,6 +8,7 @@ use crate::{
     answers::{self, Answer, Content},
     call::Call,
     category::Category,
+    soap::{Kind, Object},
 };
 
 /// The size of a file whose id names none.
@@ -38,27 +39,53 @@ impl Store {
         }
     }
 
-    /// The fields of an object, as XML, taken from the objects there are.
+    /// The fields of an object, as XML; of an object that the schema does not
+    /// have, those of the first there is.
     pub(super) fn describe(&self, kind: &str) -> Answer {
         let table = super::objects::kind_of(kind);
         let mut fields = String::new();
-        let example: Record = self.rows(&table).next().map(capitalised).unwrap_or_default();
-        for (name, value) in &example {
-            let kind = if value.is_number() { "decimal" } else { "text" };
+        let known = Object::named(&table).into_iter().flat_map(Object::fields);
+        let mut described: Vec<(String, &str)> = known
+            .map(|name| {
+                let kind = Object::named(&table).and_then(|object| object.kind_of(name));
+                (name.to_owned(), kind.map_or("text", Kind::in_description))
+            })
+            .collect();
+        if described.is_empty() {
+            let example: Record = self.rows(&table).next().map(capitalised).unwrap_or_default();
+            described.extend(
+                example.into_iter().map(|(name, value)| {
+                    (name, if value.is_number() { "decimal" } else { "text" })
+                }),
+            );
+        }
+        for (name, kind) in described {
             fields.push_str(&format!(
                 "    <field><name>{name}</name><label>{name}</label><selectable>true</selectable>\
                  <createable>true</createable><updateable>true</updateable>\
                  <filterable>true</filterable><custom>false</custom><maxlength>255</maxlength>\
                  <required>false</required><type>{kind}</type>\
-                 <contexts><context>soap</context></contexts></field>\n",
+                 <contexts><context>soap</context><context>export</context></contexts>\
+                 </field>\n",
             ));
         }
         let safe: String = kind.chars().filter(char::is_ascii_alphanumeric).collect();
+        let has_account =
+            Object::named(&table).is_some_and(|object| object.kind_of("AccountId").is_some());
+        let related = if has_account {
+            format!(
+                "<object href=\"{}/v1/describe/Account\"><name>Account</name>\
+                 <label>Account</label></object>",
+                self.base_url
+            )
+        } else {
+            String::new()
+        };
         let href = format!("{}/v1/describe/{safe}", self.base_url);
         let page = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<object href=\"{href}\">\n  \
-             <name>{safe}</name>\n  <label>{safe}</label>\n  <fields>\n{fields}  </fields>\n\
-             </object>\n",
+             <name>{safe}</name>\n  <label>{safe}</label>\n  <fields>\n{fields}  </fields>\n  \
+             <related-objects>{related}</related-objects>\n</object>\n",
         );
         Answer::text(StatusCode::OK, "text/xml;charset=UTF-8", page)
     }

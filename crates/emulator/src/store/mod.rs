@@ -8,6 +8,8 @@ mod accounts;
 mod actions;
 mod catalogue;
 mod dates;
+mod elsewhere;
+mod exports;
 mod files;
 mod object_query;
 mod objects;
@@ -20,12 +22,15 @@ mod table;
 mod touched;
 mod zoql;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use self::table::Table;
+use self::{exports::Exports, table::Table};
 use crate::{
     answers::{self, Answer},
     call::Call,
@@ -49,6 +54,10 @@ const LARGEST_ANSWER: usize = 16 * 1024;
 pub(crate) struct Store {
     tables: BTreeMap<String, Table>,
     base_url: String,
+    /// Where the object store is.
+    bucket_url: String,
+    exports: Exports,
+    job_time: Duration,
     page_size: usize,
     /// Answers to reads since the last change: until then they stay the same,
     /// and a tenant that is measured should not be what is slow.
@@ -61,10 +70,13 @@ pub(crate) struct Store {
 
 impl Store {
     /// A tenant with the accounts and products of the options.
-    pub(crate) fn new(options: &Options, base_url: &str) -> Self {
+    pub(crate) fn new(options: &Options, base_url: &str, bucket_url: &str) -> Self {
         let mut store = Self {
             tables: BTreeMap::new(),
             base_url: base_url.trim_end_matches('/').to_owned(),
+            bucket_url: bucket_url.to_owned(),
+            exports: Exports::default(),
+            job_time: options.job_time,
             page_size: options.page_size.max(1),
             answers: HashMap::new(),
             prefix: 0x8ad0_0000 | u32::try_from(options.seed & 0xffff).unwrap_or(0),
@@ -78,6 +90,9 @@ impl Store {
     pub(crate) fn execute(&mut self, call: &Call) -> Answer {
         if call.method != "GET" {
             self.answers.clear();
+            return self.answer(call);
+        }
+        if is_about_jobs(call) {
             return self.answer(call);
         }
         let asked = (call.target.clone(), call.is_modern());
@@ -105,11 +120,24 @@ impl Store {
             ["v1", "async-jobs", job] => Some(self.async_job(job)),
             ["v1", "catalog", rest @ ..] => self.catalogue(call, rest),
             ["v1", "payment-methods", rest @ ..] => self.payment_methods(call, rest),
+            ["v1", "batch-query", rest @ ..] => self.batch_query(call, rest),
+            ["v1", "object", "export", rest @ ..] => self.exports(call, rest),
             ["v1", "object", kind, rest @ ..] => self.objects(call, kind, rest),
             ["v1", "action", action] => self.action(call, action),
+            ["v1", "describe"] => Some(self.describe_all()),
             ["v1", "describe", kind] => Some(self.describe(kind)),
             ["v1", "usage", rest @ ..] => self.usage(call, rest),
-            ["v1", "files" | "file", id] => files::download(call, id),
+            ["v1", "files" | "file", id] => {
+                self.exported_file(call, id).or_else(|| files::download(call, id))
+            }
+            ["v1", "bulk", rest @ ..] => self.mass_updater(call, rest),
+            ["v1", "uno", "data-backfill", "jobs", id] => self.backfill_job(call, id),
+            ["v1", "notification-history", "callout"] => self.callout_history(call),
+            ["v1", "listings", bytes] => self.listing(call, bytes),
+            ["query", "jobs", rest @ ..] => self.data_query(call, rest),
+            ["events", "event-triggers"] => self.event_triggers(call),
+            ["notifications", "notification-definitions"] => self.notification_definitions(call),
+            ["workflows"] => self.workflows(call),
             ["apps", "services", ..] => self.soap(call),
             ["object-query", kind, rest @ ..] => self.object_query(call, kind, rest),
             ["v1", collection, rest @ ..] => self.collection(call, collection, rest),
@@ -257,6 +285,14 @@ impl Store {
         };
         format!("{letters}{:08}", self.sequence)
     }
+}
+
+/// Whether the answer depends on the clock.
+fn is_about_jobs(call: &Call) -> bool {
+    matches!(
+        call.parts().as_slice(),
+        ["v1", "batch-query", ..] | ["v1", "object", "export", ..] | ["query", ..]
+    )
 }
 
 /// The failure of a call whose object does not exist.

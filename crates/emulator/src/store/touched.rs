@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn an_account_is_touched_by_name_and_through_what_belongs_to_it() {
-        let mut store = Store::new(&Options::default(), "http://localhost");
+        let mut store = Store::new(&Options::default(), "http://localhost", "http://localhost");
         let id = text(store.find("account", "A00000003").unwrap(), "id").to_owned();
         let order = super::super::object(&json!({"orderNumber": "O-7", "accountId": id}));
         store.insert("order", order);

@@ -13,9 +13,16 @@ use super::{
 pub(super) struct Query {
     /// The table it asks.
     pub(super) kind: String,
-    fields: Vec<String>,
+    pub(super) fields: Vec<String>,
     conditions: Vec<Condition>,
+    /// What to order by.
+    pub(super) order: Option<Order>,
+    /// How many rows at most.
+    pub(super) limit: Option<usize>,
 }
+
+/// A field, and whether the largest comes first.
+pub(super) type Order = (String, bool);
 
 #[derive(Debug)]
 struct Condition {
@@ -26,6 +33,13 @@ struct Condition {
 
 /// Reads `select Id, Name from Account where Status = 'Active' and …`.
 pub(super) fn parse(text: &str) -> Result<Query, String> {
+    let query = parse_export(text)?;
+    let is_plain = query.order.is_none() && query.limit.is_none() && !query.asks_for_all();
+    if is_plain { Ok(query) } else { Err("You have an error in your ZOQL syntax".to_owned()) }
+}
+
+/// Reads what exports take besides: `order by`, `limit`, and `*`.
+pub(super) fn parse_export(text: &str) -> Result<Query, String> {
     let words = words(text);
     let position = |word: &str| words.iter().position(|one| one.eq_ignore_ascii_case(word));
     let (Some(0), Some(from)) = (position("select"), position("from")) else {
@@ -36,15 +50,47 @@ pub(super) fn parse(text: &str) -> Result<Query, String> {
     };
     let fields = words[1..from].iter().filter(|word| *word != ",").cloned().collect();
     let rest = words.get(from + 2..).unwrap_or_default();
+    let (rest, limit) = split_limit(rest)?;
+    let (rest, order) = split_order(rest)?;
     let conditions = match rest.split_first() {
         None => Vec::new(),
         Some((word, rest)) if word.eq_ignore_ascii_case("where") => conditions(rest)?,
         Some(_) => return Err("You have an error in your ZOQL syntax".to_owned()),
     };
-    Ok(Query { kind: kind_of(kind), fields, conditions })
+    Ok(Query { kind: kind_of(kind), fields, conditions, order, limit })
+}
+
+/// Takes `limit 10` off the end.
+fn split_limit(words: &[String]) -> Result<(&[String], Option<usize>), String> {
+    match words {
+        [rest @ .., word, count] if word.eq_ignore_ascii_case("limit") => {
+            let count = count.parse().map_err(|_| "the limit is no number".to_owned())?;
+            Ok((rest, Some(count)))
+        }
+        all => Ok((all, None)),
+    }
+}
+
+/// Takes `order by UpdatedDate asc` off the end.
+fn split_order(words: &[String]) -> Result<(&[String], Option<Order>), String> {
+    let Some(at) = words.iter().position(|word| word.eq_ignore_ascii_case("order")) else {
+        return Ok((words, None));
+    };
+    match &words[at + 1..] {
+        [by, field, way @ ..] if by.eq_ignore_ascii_case("by") && way.len() <= 1 => {
+            let falling = way.first().is_some_and(|way| way.eq_ignore_ascii_case("desc"));
+            Ok((&words[..at], Some((field.clone(), falling))))
+        }
+        _ => Err("You have an error in your ZOQL syntax".to_owned()),
+    }
 }
 
 impl Query {
+    /// Whether it asks for every field.
+    pub(super) fn asks_for_all(&self) -> bool {
+        self.fields.iter().any(|field| field == "*")
+    }
+
     pub(super) fn matches(&self, record: &Record) -> bool {
         self.conditions.iter().all(|condition| condition.holds(record))
     }
@@ -157,6 +203,19 @@ mod tests {
         assert!(query.matches(&account(10)));
         assert!(!query.matches(&account(9)));
         assert_eq!(query.view(&account(10)), json!({"Id": "1", "Name": "A"}));
+    }
+
+    #[test]
+    fn an_export_may_be_ordered_and_cut_short() {
+        let text = "select * from Account where Name like 'A%' order by UpdatedDate desc limit 3";
+        let query = parse_export(text).unwrap();
+
+        assert!(query.asks_for_all() && parse(text).is_err());
+        assert_eq!(query.order, Some(("UpdatedDate".to_owned(), true)));
+        assert_eq!(query.limit, Some(3));
+        assert!(query.matches(&object(&json!({"name": "Ada"}))));
+        assert!(parse_export("select Id from Account order UpdatedDate").is_err());
+        assert!(parse_export("select Id from Account limit many").is_err());
     }
 
     #[test]
