@@ -2,6 +2,7 @@
 //! tenant's ledger, and told in `docs/clients.md`.
 
 mod curl;
+mod fleet;
 mod guide;
 mod libraries;
 mod table;

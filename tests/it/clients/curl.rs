@@ -6,9 +6,10 @@ use std::process::Stdio;
 use emulator::OperationKind;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use testkit::{House, SECRET, Yaml};
+use testkit::{APP, House, SECRET, Yaml};
 use tokio::process::Command;
 
+use super::table::{Deed, assert_row};
 use super::{assert_clean, count, house};
 
 /// What curl prints to standard error behind each answer, whose body goes to standard output.
@@ -39,9 +40,15 @@ impl Got {
 
 /// Runs curl as the app `app`.
 async fn curl(arguments: &[&str]) -> Got {
+    let bearer = format!("Authorization: Bearer {SECRET}");
+    curl_as(&["--header", &bearer], arguments).await
+}
+
+/// Runs curl with this credential.
+async fn curl_as(credential: &[&str], arguments: &[&str]) -> Got {
     let mut command = Command::new(testkit::component("curl"));
     command.args(["-q", "--silent", "--show-error", "--max-time", "20", "--write-out", TOLD]);
-    command.args(["--header", &format!("Authorization: Bearer {SECRET}")]).args(arguments);
+    command.args(credential).args(arguments);
     // Its environment may name proxies.
     let output = command.env_clear().stdin(Stdio::null()).kill_on_drop(true).output();
     let output = output.await.unwrap();
@@ -73,6 +80,42 @@ async fn house_with_tls() -> (House, TempDir, PathBuf) {
     let tls = format!("tls: {{certificate: {}, key: {}}}", certificate.display(), key.display());
     let yaml = Yaml { listen: vec![tls], ..Yaml::default() };
     (House::start(emulator::Options::default(), &yaml).await, directory, certificate)
+}
+
+#[tokio::test]
+async fn curl_does_a_days_work() {
+    let house = house().await;
+    let at = |path: &str| format!("{}{path}", house.url());
+    let account = r#"{"name": "Æther & Söhne", "currency": "USD", "billCycleDay": 1}"#;
+
+    let created = curl(&["--json", account, &at("/v1/accounts")]).await.json();
+    let key = created["accountNumber"].as_str().unwrap();
+    let account = at(&format!("/v1/accounts/{key}"));
+    let changed = curl(&["-X", "PUT", "--json", r#"{"name": "Renamed"}"#, &account]).await;
+    let read = curl(&[&account]).await.json();
+    let deleted = curl(&["-X", "DELETE", &account]).await;
+    let uploaded = curl(&["--form", "file=ACCOUNT_ID;filename=usage.csv", &at("/v1/usage")]).await;
+    let file = curl(&[&at("/v1/files/size-300000")]).await;
+    // Links are followed as they come.
+    let (mut pages, mut next) = (Vec::new(), at("/v1/catalog/products?pageSize=25"));
+    while !next.is_empty() {
+        let page = curl(&[&next]).await.json();
+        pages.push(page["products"].as_array().unwrap().len());
+        page["nextPage"].as_str().unwrap_or_default().clone_into(&mut next);
+    }
+    let refused = curl_as(&["--user", &format!("{APP}:a wrong secret")], &[&account]).await;
+
+    for answer in [&created, &changed.json(), &deleted.json(), &uploaded.json()] {
+        assert_eq!(answer["success"], true, "{answer}");
+    }
+    assert_eq!(read["basicInfo"]["name"], "Renamed");
+    assert_eq!(file.body.len(), 300_000);
+    assert_eq!(pages, [25, 25, 10]);
+    let why = refused.json();
+    assert_eq!((refused.status, &why["reasons"][0]["code"]), (401, &json!(90_000_011)), "{why}");
+    let ledger = house.tenant.ledger();
+    assert_clean(&ledger);
+    assert_row("curl", &ledger, &[Deed::Pages, Deed::ToldWhy]);
 }
 
 #[tokio::test]

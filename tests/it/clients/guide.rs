@@ -47,7 +47,9 @@ async fn run(piece: &Piece, house: &House) -> String {
     let text = piece.text.replace("http://127.0.0.1:8080", &house.url());
     assert_ne!(text, piece.text, "it does not say where the gateway is");
     let mut command = Command::new(program);
-    command.args([option, &text]).env("STOREFRONT_SECRET", SECRET);
+    // The environment of the test may name proxies.
+    command.args([option, &text]).env_clear().env("STOREFRONT_SECRET", SECRET);
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("NODE_PATH", installed("node_modules"));
     command.env("NODE_OPTIONS", "--no-deprecation");
     command.env("ZUORA_OPENAPI", installed("zuora.com.json"));

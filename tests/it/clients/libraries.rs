@@ -78,7 +78,8 @@ async fn a_client_generated_from_the_openapi_document_does_a_days_work() {
         "token": {"type": "bearer", "lives": true},
         "created": true, "name": "Æther & Söhne", "updated": true, "renamed": "Renamed",
         "ownTrackId": "app-my-own-id",
-        "pages": [25, 25, 10],         "subscriptions": 60, "uploaded": true, "deleted": true, "gone": false,
+        "pages": [25, 25, 10], "linksLeadHere": true,
+        "subscriptions": 60, "uploaded": true, "deleted": true, "gone": false,
     });
     assert_eq!(seen, expected);
     let ledger = house.tenant.ledger();

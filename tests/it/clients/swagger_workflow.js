@@ -52,12 +52,15 @@ const failure = (call) => call.then(
     await Accounts.GET_Account({ 'account-key': key, 'Zuora-Track-Id': 'app-my-own-id' })
   ).headers['zuora-track-id'];
 
-  // A list to its end.
+  // A list to its end, by the links in it.
   seen.pages = [];
-  for (let page = 1, more = true; more; page += 1) {
-    const { products, nextPage } = (await Catalog.GET_Catalog({ pageSize: 25, page })).body;
-    seen.pages.push(products.length);
-    more = Boolean(nextPage);
+  let page = (await Catalog.GET_Catalog({ pageSize: 25 })).body;
+  seen.linksLeadHere = true;
+  for (;;) {
+    seen.pages.push(page.products.length);
+    if (!page.nextPage) break;
+    seen.linksLeadHere &&= page.nextPage.startsWith(`${baseUrl}/`);
+    page = (await client.http({ url: page.nextPage, headers: { Authorization: `Bearer ${token.access_token}` } })).body;
   }
 
   // Many at once.
