@@ -33,6 +33,11 @@ impl Arrival {
         self.host.as_ref()?.to_str().ok()
     }
 
+    /// Whether it came by TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// Where the app finds Zuora's paths: `https://gateway:8443/sandbox`, without a slash at its end. `None` if the
     /// request did not say where it found us.
     pub(crate) fn base_url(&self) -> Option<String> {

@@ -23,6 +23,8 @@ pub(crate) enum Error {
     BadRequest(#[from] BadRequest),
     #[error("the request body is longer than {} bytes", crate::request::LONGEST_BODY)]
     TooLarge,
+    #[error("the head of the request is longer than {} bytes", crate::request::LONGEST_HEAD)]
+    HeadTooLarge,
     #[error("{0}")]
     NotFound(&'static str),
     #[error("turned away: {0}")]
@@ -72,7 +74,7 @@ impl Error {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::BadRequest(_) => "bad-request",
-            Self::TooLarge => "too-large",
+            Self::TooLarge | Self::HeadTooLarge => "too-large",
             Self::NotFound(_) => "not-found",
             Self::Shed(Shed::QueueFull { .. } | Shed::QueueBytes { .. }) => "queue-full",
             Self::Shed(Shed::QueueTimeout { .. }) => "queue-timeout",
@@ -107,6 +109,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Shed(Shed::Down { .. })
             | Self::Unreachable(_)
@@ -124,7 +127,7 @@ impl Error {
         match self {
             Self::Unauthenticated(_) => 90_000_011,
             Self::Forbidden(_) => 50_000_010,
-            Self::BadRequest(_) | Self::TooLarge => 50_000_020,
+            Self::BadRequest(_) | Self::TooLarge | Self::HeadTooLarge => 50_000_020,
             Self::NotFound(_) => 50_000_040,
             Self::Shed(Shed::Down { .. })
             | Self::TokenUnavailable(_)

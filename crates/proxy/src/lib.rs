@@ -15,6 +15,7 @@ mod certificate;
 mod claim;
 mod dialect;
 mod error;
+mod guesses;
 mod headers;
 mod judge;
 mod key;

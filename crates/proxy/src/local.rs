@@ -1,4 +1,4 @@
-//! What is answered here and never reaches Zuora: tokens for apps, and `/_gateway/`.
+//! What is answered here and never reaches Zuora: tokens and sessions for apps, and `/_gateway/`.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -33,6 +33,8 @@ pub(crate) const OWN_PATHS: &str = "/_gateway/";
 pub(crate) enum Local {
     /// `POST /oauth/token`: what official clients do before anything else.
     Token,
+    /// `POST /v1/connections`: what older clients do before anything else.
+    Connection,
     /// `GET /_gateway/whoami`.
     WhoAmI,
     /// `OPTIONS` that may go no further than here (RFC 9110 7.6.2).
@@ -44,14 +46,16 @@ pub(crate) enum Local {
 impl Local {
     /// Which request of ours this is; `None` if it is for Zuora.
     ///
-    /// The operation decides about tokens, as it is known by every spelling of its path: with another one, the app's
-    /// secret would go to Zuora.
+    /// The operation decides about tokens and sessions, as it is known by every spelling of its path: with another one,
+    /// the app's secret would go to Zuora.
     pub(crate) fn find<B>(request: &Request<B>, operation: Option<&Operation>) -> Option<Self> {
         if headers::max_forwards(request.method(), request.headers()) == Some(0) {
             return Some(Self::Options);
         }
-        if operation.is_some_and(|operation| operation.path == "/oauth/token") {
-            return Some(Self::Token);
+        match operation.map(|operation| operation.path) {
+            Some("/oauth/token") => return Some(Self::Token),
+            Some("/v1/connections") => return Some(Self::Connection),
+            _ => {}
         }
         let path = request.uri().path();
         if !path.starts_with(OWN_PATHS) {
@@ -74,6 +78,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         match local {
             Local::Token => self.grant_token(request, call).await,
+            Local::Connection => self.connect(&request, call),
             Local::WhoAmI => self.whoami(&request, call),
             Local::Options => {
                 let mut response = Response::new(Body::whole(Bytes::new()));
@@ -127,6 +132,27 @@ impl Proxy {
             }
         };
         // RFC 6749 5.1: a token must not be cached.
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    /// Gives a session as a cookie, for what proves more than another session would.
+    fn connect<B>(&self, request: &Request<B>, call: &mut Call) -> Result<Response<Body>, Error> {
+        let table = self.table.get();
+        let certificate = call.certificate.clone();
+        let shown = Shown {
+            headers: request.headers(),
+            certificate: certificate.as_deref(),
+            session: None,
+        };
+        let login = table.doors.connect(shown);
+        let login = login.map_err(|stranger| self.reject(stranger, &table, call))?;
+        let session = table.doors.issue(&login, SystemTime::now());
+        let app = Arc::clone(table.app(login.app()));
+        call.caller = Some(Caller { app, door: Door::Credential });
+        let mut response = json_response(StatusCode::OK, json!({"success": true}).to_string());
+        let cookie = session.to_cookie(call.arrival.is_tls());
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }

@@ -14,7 +14,7 @@ use http::{HeaderMap, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use telemetry::{AppMetrics, Metrics};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zuora::{Target, TrackId};
@@ -26,6 +26,7 @@ use crate::caller::Caller;
 use crate::claim::Claim;
 use crate::dialect::Dialect;
 use crate::error::{Error, upload_error};
+use crate::guesses::Guesses;
 use crate::headers;
 use crate::judge::{Next, judge, moment};
 use crate::key::{Key, is_read};
@@ -56,6 +57,8 @@ pub struct Proxy {
     /// Makes numbers of those whom apps call for, and of what calls are about. Keyed, so that nobody can choose with
     /// whom it shares a turn or a lane.
     numbers: RandomState,
+    /// What slows down those who guess credentials.
+    guesses: Guesses,
     /// Legs and bodies that outlive their callers.
     tasks: TaskTracker,
     /// Cancelled when calls that still wait must be sent away.
@@ -72,6 +75,7 @@ impl Proxy {
             metrics,
             stranger,
             numbers: RandomState::new(),
+            guesses: Guesses::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
@@ -104,6 +108,10 @@ impl Proxy {
     ) -> Response<Body> {
         let is_unread = request.body().ends_connection();
         let outcome = AssertUnwindSafe(self.forward(request, &mut call)).catch_unwind().await;
+        if call.is_failed_attempt {
+            // Boxed, so that other calls do not carry the room for it.
+            Box::pin(self.hold_back(&call)).await;
+        }
         let (mut response, ends_connection) = match outcome.unwrap_or(Err(Error::Panicked)) {
             Ok(mut response) => {
                 call.answer(&mut response, None);
@@ -131,6 +139,9 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         call.dialect = soap::dialect(&request);
         accept(&request)?;
+        if !request::head_fits(&request) {
+            return Err(Error::HeadTooLarge);
+        }
         self.arrive(&mut request, call)?;
         // On the path that Zuora will see, as the prefix of a tenant may have stood before it.
         call.dialect = soap::dialect(&request);
@@ -188,7 +199,7 @@ impl Proxy {
         let shown = Shown {
             headers: request.headers(),
             certificate: certificate.as_deref(),
-            session: None,
+            session: call.envelope.as_ref().and_then(|head| head.session.as_deref()),
         };
         let known = table.identify(shown);
         let known = known.map_err(|stranger| self.reject(stranger, &table, call))?;
@@ -366,6 +377,15 @@ impl Proxy {
             let answer = leg.within(patience, &progress).await;
             call.leave();
             answer
+        }
+    }
+
+    /// Waits for as long as the answer to a wrong credential is to be held back.
+    async fn hold_back(&self, call: &Call) {
+        let wait = self.guesses.count(call.peer, Instant::now());
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = self.closing.cancelled() => {}
         }
     }
 

@@ -12,6 +12,9 @@ use crate::headers;
 /// How long a body may be. Zuora's own largest object is a file of 2047 MB.
 pub(crate) const LONGEST_BODY: u64 = 2047 * 1024 * 1024;
 
+/// How long a head may be: target and fields together.
+pub(crate) const LONGEST_HEAD: usize = 64 * 1024;
+
 /// Why a request is refused before anybody asks whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadRequest {
@@ -73,6 +76,15 @@ pub(crate) fn accept<B>(request: &Request<B>) -> Result<(), BadRequest> {
     target(request)?;
     host(request)?;
     no_loop(request.headers())
+}
+
+/// Says whether the head is no longer than a head may be.
+pub(crate) fn head_fits<B>(request: &Request<B>) -> bool {
+    // What a line has besides the name and the value: a colon, a space and its end.
+    let line =
+        |(name, value): (&HeaderName, &http::HeaderValue)| name.as_str().len() + value.len() + 4;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    target + request.headers().iter().map(line).sum::<usize>() <= LONGEST_HEAD
 }
 
 fn framing(version: Version, headers: &HeaderMap) -> Result<(), BadRequest> {

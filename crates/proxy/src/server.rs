@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::certificate;
 use crate::peer::Peer;
 use crate::proxy::Proxy;
+use crate::request::LONGEST_HEAD;
 use crate::tls::Identity;
 
 /// How long a new connection may take to its first request, TLS included. hyper-util's server waits for ever for the
@@ -34,8 +35,9 @@ const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// that it is seldom we who close under a request.
 const NEXT_REQUEST: Duration = Duration::from_secs(75);
 
-/// The longest head of a request, target and fields together.
-const LONGEST_HEAD: usize = 64 * 1024;
+/// The longest head that hyper reads. It is longer than one may be, as hyper itself answers what it does not read, and
+/// such an answer says nothing.
+const LONGEST_READ: usize = LONGEST_HEAD + 32 * 1024;
 
 /// How many requests one HTTP/2 connection may have open.
 const STREAMS: u32 = 256;
@@ -152,12 +154,12 @@ fn http() -> auto::Builder<TokioExecutor> {
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(NEXT_REQUEST)
-        .max_buf_size(LONGEST_HEAD)
+        .max_buf_size(LONGEST_READ)
         .half_close(false);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(LONGEST_HEAD).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(LONGEST_READ).unwrap_or(u32::MAX))
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     http
