@@ -241,7 +241,7 @@ impl Error {
     pub(crate) fn ends_connection(&self) -> bool {
         match self {
             Self::BadRequest(bad) => bad.ends_connection(),
-            Self::TooLarge | Self::Draining => true,
+            Self::TooLarge | Self::HeadTooLarge | Self::Draining => true,
             _ => false,
         }
     }

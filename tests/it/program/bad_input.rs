@@ -89,7 +89,12 @@ async fn what_callers_get_wrong_is_answered_and_changes_nothing() {
 #[tokio::test]
 async fn a_head_that_is_too_long_is_refused_and_the_next_caller_served() {
     let house = House::plain(Duration::ZERO).await;
-    let field = format!("x-long: {}\r\n", "x".repeat(100_000));
+    let cookie = format!("cookie: ZSession={}\r\n", "x".repeat(70_000));
+    let answer = Raw::ask(house.address(), raw("GET /v1/accounts/A00000001", &cookie)).await;
+    assert_shape(&answer, 431, "too-large", 50_000_020, "no");
+    assert_eq!(answer.field("connection"), Some("close"));
+
+    let field = format!("x-long: {}\r\n", "x".repeat(300_000));
 
     // hyper answers this one by itself, before there is a request: the status alone.
     let mut caller = Raw::connect(house.address()).await;

@@ -97,8 +97,13 @@ async fn no_secret_is_in_the_log_however_much_it_tells() {
     let with = |authorization: String| {
         let mut call = request(Method::GET, "/v1/accounts/A00000001?secret=query-secret", "");
         call.headers_mut().insert("authorization", authorization.parse().unwrap());
-        call.headers_mut().insert("apiSecretAccessKey", "a-key-of-old".parse().unwrap());
-        call.headers_mut().insert("cookie", "ZSession=a-session-of-old".parse().unwrap());
+        call.headers_mut().insert("cookie", "JSESSIONID=a-cookie-of-others".parse().unwrap());
+        call
+    };
+    let without = |field: &'static str, value: &str| {
+        let mut call = request(Method::GET, "/v1/accounts/A00000001", "");
+        call.headers_mut().remove("authorization");
+        call.headers_mut().insert(field, value.parse().unwrap());
         call
     };
     for authorization in [format!("Bearer {token}"), format!("Basic {basic}")] {
@@ -107,6 +112,18 @@ async fn no_secret_is_in_the_log_however_much_it_tells() {
     for wrong in ["Bearer wrong-secret-of-nobody", "Basic d3Jvbmc6d3Jvbmc=", "nonsense-secret"] {
         assert_eq!(ask(address, with(wrong.to_owned())).await.status, 401);
     }
+    let olden = [("apiSecretAccessKey", "a-key-of-old"), ("cookie", "ZSession=a-session-of-old")];
+    for (field, wrong) in olden {
+        assert_eq!(ask(address, without(field, wrong)).await.status, 401);
+    }
+    let mut connect = without("apiAccessKeyId", APP);
+    *connect.method_mut() = Method::POST;
+    *connect.uri_mut() = "/v1/connections".parse().unwrap();
+    connect.headers_mut().insert("apiSecretAccessKey", SECRET.parse().unwrap());
+    let connected = ask(address, connect).await;
+    let cookie = connected.headers["set-cookie"].to_str().unwrap().to_owned();
+    assert_eq!(ask(address, without("cookie", &cookie)).await.status, 200);
+    let session = cookie.split(['=', ';']).nth(1).unwrap();
     let refused = token_request(APP, "wrong-secret-in-form");
     assert_eq!(ask(address, refused).await.status, 401);
     let body = r#"{"name": "body-secret", "currency": "USD"}"#;
@@ -139,6 +156,8 @@ async fn no_secret_is_in_the_log_however_much_it_tells() {
         "the-secret-of-the-gateway",
         "a-key-of-old",
         "a-session-of-old",
+        "a-cookie-of-others",
+        session,
         "wrong-secret-of-nobody",
         "d3Jvbmc6d3Jvbmc=",
         "nonsense-secret",

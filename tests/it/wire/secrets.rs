@@ -50,7 +50,6 @@ async fn who_is_not_known_gets_no_further() {
             "basic, another app",
             format!("Authorization: Basic {}\r\n", basic(&format!("other:{SECRET}"))),
         ),
-        ("in another field", format!("apiAccessKeyId: {APP}\r\napiSecretAccessKey: {SECRET}\r\n")),
         ("in a cookie", format!("Cookie: ZSession={SECRET}\r\n")),
         ("of the proxy", format!("Proxy-Authorization: Bearer {SECRET}\r\n")),
         ("with an underscore", format!("X_Authorization: Bearer {SECRET}\r\n")),
@@ -83,7 +82,7 @@ async fn what_an_app_proves_itself_with_never_reaches_zuora() {
             "keys beside it",
             format!("{bearer}apiAccessKeyId: {APP}\r\nAPISecretAccessKey: {SECRET}\r\n"),
         ),
-        ("cookies beside it", format!("{bearer}Cookie: ZSession={SECRET}\r\nCookie: b=2\r\n")),
+        ("cookies beside it", format!("{bearer}Cookie: a={SECRET}\r\nCookie: b=2\r\n")),
         ("a proxy's beside it", format!("{bearer}Proxy-Authorization: Basic {basic}\r\n")),
     ];
     for (name, fields) in known {
