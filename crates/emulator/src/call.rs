@@ -28,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     /// The path as received, without the query.
     pub(crate) path: String,
+    /// The host as the call names it, with its port if it does.
+    pub(crate) host: String,
     /// The path and the query as received.
     pub(crate) target: String,
     /// Its decoded parts, in the form `/v1/…`.
@@ -64,11 +66,15 @@ impl Call {
             .uri
             .query()
             .map(|query| form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>());
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = head.uri.authority().map(|host| host.as_str()).or(host).unwrap_or_default();
+        let host = host.to_owned();
         let operation = classify(&head.method, &segments);
         let request_id = HeaderValue::try_from(Uuid::new_v4().to_string());
         Self {
             method: head.method,
             path,
+            host,
             target,
             segments,
             query: query.unwrap_or_default(),
@@ -205,6 +211,16 @@ impl Call {
     /// Whether it asks for the description of the SOAP API.
     pub(crate) fn is_wsdl(&self) -> bool {
         self.method == Method::GET && self.parts() == ["apps", "servlet", "GenerateWsdl"]
+    }
+
+    /// Whether it asks for the signature of a call that a browser will make.
+    pub(crate) fn is_signing(&self) -> bool {
+        self.method == Method::POST && self.parts() == ["v1", "hmac-signatures"]
+    }
+
+    /// Whether it says that it was signed, and is not made by who calls.
+    pub(crate) fn is_signed(&self) -> bool {
+        self.headers.contains_key("signature") && self.headers.contains_key("token")
     }
 
     /// The version of the SOAP API that it names; 0: none that can be read.

@@ -81,6 +81,13 @@ impl Brought {
         brought
     }
 
+    /// This one and nothing else.
+    pub(crate) fn only(credential: Credential) -> Self {
+        let mut brought = Self::default();
+        brought.add(credential);
+        brought
+    }
+
     /// Its place among all sets.
     pub(crate) fn index(self) -> usize {
         usize::from(self.0)

@@ -11,6 +11,7 @@ use crate::{
     answers::{Answer, Content},
     body::AnswerBody,
     call::Call,
+    credential::Credential,
     faults::FaultKind,
     gate::Caller,
     limits::Permit,
@@ -27,6 +28,8 @@ const CHUNKED_ABOVE: usize = 4096;
 
 /// The largest body that a fault may ask for in memory.
 const LARGEST_BODY: u64 = 256 * 1024 * 1024;
+
+const ANYBODY: HeaderValue = HeaderValue::from_static("*");
 
 const TRACK_ID: HeaderName = HeaderName::from_static("zuora-track-id");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("zuora-request-id");
@@ -87,6 +90,9 @@ fn head(call: &Call, answer: Answer, shows: &Shows) -> (Response<()>, Content) {
         && let Some(cookie) = call.caller.as_ref().and_then(Caller::cookie)
     {
         fields.append(header::SET_COOKIE, cookie);
+    }
+    if call.caller.as_ref().is_some_and(|caller| caller.credential == Credential::SingleUse) {
+        fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY);
     }
     show_limits(fields, shows);
     for (name, value) in headers {
@@ -154,14 +160,18 @@ pub(crate) fn resized(answer: Answer, bytes: u64) -> Answer {
     Answer { content: Content::Bytes(Bytes::from(text)), ..answer }
 }
 
+/// The answer, readable for a browser wherever its page comes from.
+pub(crate) fn for_browsers(answer: Answer) -> Answer {
+    answer.with(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY)
+}
+
 /// The answer to the question of a browser whether it may call.
 pub(crate) fn preflight() -> Answer {
-    let any = HeaderValue::from_static("*");
     let methods = HeaderValue::from_static("GET, POST, PUT, DELETE, PATCH, OPTIONS");
     Answer::new(StatusCode::NO_CONTENT, HeaderValue::from_static(""), Bytes::new())
-        .with(header::ACCESS_CONTROL_ALLOW_ORIGIN, any.clone())
+        .with(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANYBODY)
         .with(header::ACCESS_CONTROL_ALLOW_METHODS, methods)
-        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, any)
+        .with(header::ACCESS_CONTROL_ALLOW_HEADERS, ANYBODY)
 }
 
 /// The answer to an entity that the tenant does not have.

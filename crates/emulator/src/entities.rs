@@ -25,6 +25,9 @@ impl Entities {
     pub(crate) fn named(&self, headers: &HeaderMap) -> Result<Option<&str>, BadEntity> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
         let (id, name) = (text("entityid"), text("entityname"));
+        if headers.get_all("zuora-entity-ids").iter().count() > 1 && !self.ids.is_empty() {
+            return Err(BadEntity);
+        }
         match text("zuora-entity-ids") {
             _ if self.ids.is_empty() => Ok(None),
             Some(id) => self.with_id(id).map(Some),
@@ -79,7 +82,11 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
 
-        assert_eq!(entities.named(&headers.collect()), expected);
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, value);
+        }
+        assert_eq!(entities.named(&map), expected);
     }
 
     #[test]
@@ -87,6 +94,9 @@ mod tests {
         check(&[], Ok(None));
         check(&[("zuora-entity-ids", " 2C92C0F8-0001 ")], Ok(Some("2c92c0f8-0001")));
         check(&[("zuora-entity-ids", "2c92c0f80001")], Err(BadEntity));
+        let twice = [("zuora-entity-ids", "2c92c0f8-0000"), ("zuora-entity-ids", "2c92c0f8-0001")];
+        check(&twice, Err(BadEntity));
+        check(&[("zuora-entity-ids", "2c92c0f8-0000,2c92c0f8-0001")], Err(BadEntity));
         check(&[("entityid", "2c92c0f80001")], Ok(Some("2c92c0f8-0001")));
         check(&[("entityname", "Germany")], Ok(Some("2c92c0f8-0001")));
         check(&[("entityname", "France")], Err(BadEntity));

@@ -20,6 +20,7 @@ use crate::{
     locks::lock,
     options::Options,
     sessions::{Sessions, text_of},
+    single_use::SingleUse,
 };
 
 /// Zuora has no known bound on tokens; here one keeps memory bounded.
@@ -44,6 +45,7 @@ pub(crate) struct Gate {
     /// The sessions of API users who call with their key, by user.
     of_keys: Mutex<HashMap<String, Standing>>,
     minute: Mutex<Minute>,
+    pub(crate) single_use: SingleUse,
 }
 
 /// Who may log in, and how.
@@ -146,6 +148,7 @@ impl Gate {
             tokens: Mutex::default(),
             sessions: Sessions::new(options.session_lifetime),
             of_keys: Mutex::default(),
+            single_use: SingleUse::default(),
             minute: Mutex::new(Minute { started: Instant::now(), used: HashMap::new() }),
         }
     }

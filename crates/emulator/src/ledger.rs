@@ -204,6 +204,9 @@ pub struct Ledger {
     pub credentials: BTreeMap<String, u64>,
     /// Calls refused for want of a valid credential.
     pub unauthenticated_calls: u64,
+    /// Questions of browsers whether they may call.
+    #[serde(default)]
+    pub preflights: u64,
     /// API calls without a track id.
     pub missing_track_ids: u64,
     /// API calls with a track id that breaks Zuora's rules.
@@ -288,6 +291,7 @@ pub(crate) enum Event {
     SoapLogin,
     SoapRefused,
     Unauthenticated,
+    Preflight,
     MissingTrackId,
     InvalidTrackId,
     Contended,
@@ -491,6 +495,7 @@ impl Book {
             soap_refused: event(Event::SoapRefused),
             credentials: self.brought_by_name(),
             unauthenticated_calls: event(Event::Unauthenticated),
+            preflights: event(Event::Preflight),
             missing_track_ids: event(Event::MissingTrackId),
             invalid_track_ids: event(Event::InvalidTrackId),
             contended_calls: event(Event::Contended),

@@ -43,6 +43,15 @@
 //!   alone, where its namespace has it; a token does, too, if the
 //!   `Authorization` header holds one of the same client. `GET
 //!   /apps/servlet/GenerateWsdl` describes what there is, with Zuora's names.
+//! - **Entities** ([`Options::entities`]), named by `Zuora-Entity-Ids`, or by
+//!   the older `entityId` or `entityName`. A token is for the entity that its
+//!   own call named, as its `scope` tells, or for all; so are sessions. Another
+//!   one is refused with code 90000020.
+//! - **Calls that browsers make**: `POST /v1/hmac-signatures` signs one call,
+//!   and its `signature` and `token` headers are good for exactly that call,
+//!   host, path and query included, once (90000011), without any other
+//!   credential, and for what is enabled (90000010): new accounts, credit
+//!   cards, RSA signatures, files. Preflights are answered to everybody.
 //! - **Concurrency limits** per limit type and entity: `Default` 40,
 //!   `High-volume transactions` 200, `Object Query` 80. One call more is
 //!   refused at once with HTTP 429 and `Retry-After: 120`, in the shape of its
@@ -196,6 +205,7 @@ mod server;
 mod service_time;
 mod sessions;
 mod shapes;
+mod single_use;
 mod soap;
 mod store;
 mod wire;

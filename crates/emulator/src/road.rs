@@ -32,6 +32,7 @@ use crate::{
     rate::{Counted, RateShown},
     server::Inner,
     shapes::ErrorShape,
+    single_use,
     soap::{self, Envelope},
     wire::Link,
 };
@@ -145,7 +146,10 @@ fn arrive(tenant: &Inner, call: &Call, fault: Option<&FaultKind>) -> Result<(), 
             tenant.book.refuse(tenant.limit_type_of(call), call.header("zuora-track-id"));
             Some(answers::limit_in_body(family))
         }
-        _ if call.method == Method::OPTIONS => Some(dress::preflight()),
+        _ if call.method == Method::OPTIONS => {
+            tenant.book.count(Event::Preflight);
+            Some(dress::preflight())
+        }
         _ if call.is_wsdl() => Some(tenant.description(call)),
         _ => None,
     };
@@ -170,7 +174,15 @@ fn enter(
         return Ok(None);
     }
     tenant.book.count_brought(Brought::with(&call.headers, false));
-    call.caller = tenant.gate.identify(&call.headers);
+    if call.is_signed() {
+        let caller = tenant.gate.single_use.redeem(call).map_err(|why| {
+            tenant.book.count(Event::Unauthenticated);
+            early(dress::for_browsers(single_use::refused(why)))
+        })?;
+        call.caller = Some(caller);
+    } else {
+        call.caller = tenant.gate.identify(&call.headers);
+    }
     take_in(tenant, call, fault, shows).map(Some)
 }
 

@@ -6,6 +6,8 @@ mod wire;
 
 #[path = "tenant/answers.rs"]
 mod answers;
+#[path = "tenant/browsers.rs"]
+mod browsers;
 #[path = "tenant/contention.rs"]
 mod contention;
 #[path = "tenant/controls.rs"]
@@ -14,6 +16,8 @@ mod controls;
 mod cuts;
 #[path = "tenant/data.rs"]
 mod data;
+#[path = "tenant/entities.rs"]
+mod entities;
 #[path = "tenant/exports.rs"]
 mod exports;
 #[path = "tenant/faults.rs"]
