@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts, uri::Authority};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -67,7 +67,7 @@ impl Call {
             .query()
             .map(|query| form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>());
         let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = head.uri.authority().map(|host| host.as_str()).or(host).unwrap_or_default();
+        let host = head.uri.authority().map(Authority::as_str).or(host).unwrap_or_default();
         let host = host.to_owned();
         let operation = classify(&head.method, &segments);
         let request_id = HeaderValue::try_from(Uuid::new_v4().to_string());
