@@ -11,6 +11,7 @@ use crate::body::{Body, UploadError};
 use crate::dialect::Dialect;
 use crate::headers;
 use crate::request::BadRequest;
+use crate::soap::ENVELOPE;
 
 /// Why a call got an answer of ours instead of Zuora's.
 #[derive(Debug, thiserror::Error)]
@@ -178,9 +179,7 @@ impl Error {
     ) -> Response<Body> {
         let (status, content_type, body) = match dialect {
             Dialect::Json => (self.status(), "application/json", self.to_json(track_id)),
-            Dialect::Soap { is_login } => {
-                (self.fault_status(), "text/xml;charset=utf-8", self.to_fault(is_login))
-            }
+            Dialect::Soap { is_login } => (self.fault_status(), ENVELOPE, self.to_fault(is_login)),
         };
         let mut response = Response::new(Body::whole(body.into()));
         *response.status_mut() = status;

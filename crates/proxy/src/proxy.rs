@@ -151,6 +151,9 @@ impl Proxy {
         }
         if call.dialect != Dialect::Json {
             Box::pin(soap::open(&mut request, call)).await?;
+            if let Some(login) = soap::take_login(call) {
+                return self.answer_login(&login, &request, call);
+            }
         }
         let caller = self.identify(&request, call)?;
         call.track_id = Some(track_id(&caller.app, request.headers())?);

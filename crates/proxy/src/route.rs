@@ -175,7 +175,7 @@ impl Route {
             ));
         }
         let entity = app.entity(headers)?;
-        let names_none = !ENTITY_FIELDS.iter().any(|name| headers.contains_key(name));
+        let names_none = !names_entity(headers);
         Ok(Self { names_none, ..Self::to(app, operation, side, entity, metrics) })
     }
 
@@ -266,7 +266,7 @@ impl Route {
 impl App {
     /// Which entity a call is for: the one that it names, else the app's default. Limits are per entity, so a call for an
     /// entity that nobody configured could pass a limit unseen: it is refused.
-    fn entity(&self, headers: &HeaderMap) -> Result<usize, Error> {
+    pub(crate) fn entity(&self, headers: &HeaderMap) -> Result<usize, Error> {
         let default = *self.entities.first().expect("an app has at least one entity");
         let known = &self.tenant.entities;
         if known[default].id.is_none() {
@@ -290,8 +290,7 @@ impl Entity {
     /// The field that says to Zuora what `headers` leave open: which entity the call is for. `None` if they say it, or if
     /// there is only one.
     pub(crate) fn unsaid(&self, headers: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
-        let says_it = ENTITY_FIELDS.iter().any(|name| headers.contains_key(name));
-        let id = self.id.as_ref().filter(|_| !says_it)?;
+        let id = self.id.as_ref().filter(|_| !names_entity(headers))?;
         let id = HeaderValue::from_str(id).expect("an entity's id is a UUID");
         Some((headers::ENTITY_IDS, id))
     }
@@ -300,6 +299,11 @@ impl Entity {
 /// In which a call may name an entity.
 const ENTITY_FIELDS: [HeaderName; 3] =
     [headers::ENTITY_IDS, headers::ENTITY_ID, headers::ENTITY_NAME];
+
+/// Whether a call names an entity, in whichever way.
+pub(crate) fn names_entity(headers: &HeaderMap) -> bool {
+    ENTITY_FIELDS.iter().any(|name| headers.contains_key(name))
+}
 
 /// How a call names its entity: in the way of today, in one of the older two, or in both (Zuora: Multi-entity guide).
 struct Named<'h> {

@@ -32,7 +32,7 @@ use crate::{
     TrackIdPolicy, Upstream, ValidTrackId, Ways,
 };
 
-const SECRET: &str = "the secret of the app";
+pub(super) const SECRET: &str = "the secret of the app";
 
 /// How much a pipe holds: less than an answer, so that a reader who does not read is noticed.
 const PIPE: usize = 16 * 1024;

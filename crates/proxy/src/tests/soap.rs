@@ -3,7 +3,7 @@
 use http::StatusCode;
 use tokio::time::Duration;
 
-use super::scene::{Reply, Scene};
+use super::scene::{Reply, SECRET, Scene};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -60,6 +60,89 @@ async fn a_session_of_the_tenants_is_put_in_and_the_rest_is_as_it_was() {
     // Zuora takes an OAuth token in the envelope only beside its field.
     assert_eq!(asked.fields("authorization"), ["Bearer token-1"]);
     assert!(!asked.has("content-md5"), "it speaks of other bytes");
+}
+
+fn login(username: &str, password: &str) -> String {
+    zuora::soap::login_request(username, password, None, None)
+}
+
+const NOBODY: (&str, &str) = ("authorization", "");
+
+#[tokio::test(start_paused = true)]
+async fn who_logs_in_gets_a_session_and_an_address_of_ours() {
+    let scene = Scene::of([answer()]);
+
+    let logged_in = scene.soap(&[NOBODY], &login("app", SECRET)).await;
+
+    assert_eq!(logged_in.status, StatusCode::OK, "{logged_in:?}");
+    assert_eq!(logged_in.field("content-type"), "text/xml;charset=utf-8");
+    assert_eq!(logged_in.field("cache-control"), "no-store");
+    let got = zuora::soap::read_login_answer(logged_in.body.as_bytes()).unwrap();
+    assert_eq!(got.server_url.unwrap(), "http://gateway/apps/services/a/91.0");
+    assert!(got.session.len() <= 512, "as long as Zuora's may be");
+    assert_eq!(scene.asked().len(), 0, "nobody else heard of the password");
+
+    // It is all that the next call brings, and Zuora does not see it.
+    let sent = envelope(&session(&got.session), QUERY);
+    let answer = scene.soap(&[NOBODY], &sent).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(scene.asked()[0].body, envelope(&session("token-1"), QUERY));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_login_is_told_as_such() {
+    let scene = Scene::of([]);
+    for (username, password) in [("app", "wrong"), ("nobody", SECRET), ("app", ""), ("", "")] {
+        let answer = scene.soap(&[NOBODY], &login(username, password)).await;
+        is_fault(&answer, 500, "unauthenticated", "INVALID_LOGIN");
+        assert!(answer.body.contains("<fns:LoginFault>"), "{answer:?}");
+        assert!(!answer.body.contains(SECRET));
+    }
+    // A credential in its fields is no login.
+    let answer = scene.soap(&[], &login("app", "wrong")).await;
+    is_fault(&answer, 500, "unauthenticated", "INVALID_LOGIN");
+    let counted = scene.counted();
+    for (app, number) in [("app", 3), ("unknown", 2)] {
+        let rejected = format!("app=\"{app}\",reason=\"unknown\"}} {number}\n");
+        assert!(counted.contains(&rejected), "{counted}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_none_of_ours_makes_clients_log_in_again() {
+    let scene = Scene::of([answer()]);
+    let logged_in = scene.soap(&[NOBODY], &login("app", SECRET)).await;
+    let ours = zuora::soap::read_login_answer(logged_in.body.as_bytes()).unwrap().session;
+    for wrong in ["", "zuoras-own", "token-1", SECRET, &ours[1..], &ours[..ours.len() - 1]] {
+        let wrong = wrong.replace(' ', "-");
+        let answer = scene.soap(&[NOBODY], &envelope(&session(&wrong), QUERY)).await;
+        is_fault(&answer, 500, "unauthenticated", "INVALID_SESSION");
+        assert!(wrong.is_empty() || !answer.body.contains(&wrong));
+    }
+    // Beside a right credential as well: a wrong one is not nothing.
+    let answer = scene.soap(&[], &envelope(&session("zuoras-own"), QUERY)).await;
+    is_fault(&answer, 500, "unauthenticated", "INVALID_SESSION");
+    let answer = scene.soap(&[], &envelope(&session(&ours), QUERY)).await;
+    assert_eq!(answer.status, StatusCode::OK, "both right: {answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_stands_for_the_entity_that_it_was_asked_for() {
+    let scene = Scene::of([answer(), answer()]);
+    for (entity, field) in [
+        ("2c92c0f8-5f68-1234-0160-0a1b2c3d4e5f", "zuora-entity-ids"),
+        ("2c92c0f85f6812340160", "entityid"),
+    ] {
+        let login = zuora::soap::login_request("app", SECRET, Some(entity), None);
+        let logged_in = scene.soap(&[NOBODY], &login).await;
+        let got = zuora::soap::read_login_answer(logged_in.body.as_bytes()).unwrap().session;
+
+        scene.soap(&[NOBODY], &envelope(&session(&got), QUERY)).await;
+
+        let asked = scene.asked().pop().unwrap();
+        assert_eq!(asked.field(field), entity);
+        assert!(!asked.body.contains(entity), "the session is the tenant's");
+    }
 }
 
 #[tokio::test(start_paused = true)]

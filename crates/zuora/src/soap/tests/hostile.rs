@@ -168,6 +168,8 @@ fn a_token_and_the_depth_are_bounded() {
     let in_call = |what: &str| envelope("", &format!("<create>{what}</create>"));
     assert_eq!(read_in(in_call(&format!("<![CDATA[{long}]]>")).as_bytes(), 4096), Err(LongToken));
     assert_eq!(read_in(in_call(&format!("<a b='{long}'/>")).as_bytes(), 4096), Err(LongToken));
+    // In one piece it is as long.
+    assert_eq!(read_in(in_call(&format!("<!--{long}-->")).as_bytes(), 1 << 20), Err(LongToken));
     let deep =
         |levels: usize| in_call(&format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels)));
     assert!(read(&deep(97)).is_ok());
