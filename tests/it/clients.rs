@@ -4,6 +4,7 @@
 mod curl;
 mod fleet;
 mod guide;
+mod hard_wired;
 mod libraries;
 mod table;
 
@@ -50,12 +51,19 @@ async fn house() -> House {
     House::plain(Duration::from_millis(2)).await
 }
 
-/// Every call had a valid track id of the app, and one token served them all.
+/// Every call had a valid track id of the app, and one token served them all. Whatever the app itself had sent to say who
+/// it is came no further than the gateway.
 #[track_caller]
 fn assert_clean(ledger: &Ledger) {
     assert_eq!((ledger.missing_track_ids, ledger.invalid_track_ids), (0, 0));
     assert_eq!((ledger.token_calls, ledger.unauthenticated_calls), (1, 0));
     assert_eq!((ledger.refused_concurrency, ledger.refused_rate), (0, 0));
+    let mut brought = ledger.credentials.keys().flat_map(|all| all.split('+'));
+    assert!(
+        brought.all(|one| one == "bearer" || one == "soap_session"),
+        "{:?}",
+        ledger.credentials
+    );
     for call in &ledger.executed {
         assert!(call.track_id.as_deref().is_some_and(|id| id.starts_with("app-")), "{call:?}");
     }

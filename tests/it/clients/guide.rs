@@ -13,14 +13,14 @@ const PART: &str = "## Clients whose address can be set";
 
 /// A fenced piece of the guide, and under which heading it stands.
 #[derive(Debug)]
-struct Piece {
-    heading: String,
-    language: String,
-    text: String,
+pub(super) struct Piece {
+    pub(super) heading: String,
+    pub(super) language: String,
+    pub(super) text: String,
 }
 
 /// The pieces of one part of the guide.
-fn pieces(part: &str) -> Vec<Piece> {
+pub(super) fn pieces(part: &str) -> Vec<Piece> {
     let document = document();
     let mut lines = document.lines().skip_while(|line| *line != part).skip(1);
     let (mut pieces, mut heading) = (Vec::new(), String::new());
