@@ -11,5 +11,7 @@ mod http2;
 mod policy;
 mod secrets;
 mod semantics;
+mod single_use;
+mod tenants;
 mod tls;
 pub(crate) mod upstream;

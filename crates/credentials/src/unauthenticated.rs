@@ -28,6 +28,19 @@ pub(crate) enum Why {
 }
 
 impl Unauthenticated {
+    /// Returns the error of who shows a credential that is of no app, and that only others could
+    /// check.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Why::Unknown.of_nobody()
+    }
+
+    /// Returns the error of who shows two credentials that nobody can know to be of one app.
+    #[must_use]
+    pub fn conflicting() -> Self {
+        Why::Conflicting.of_nobody()
+    }
+
     /// Returns why, in one word for logs and metrics: `missing`, `malformed`, `conflicting`,
     /// `unknown` or `expired`.
     #[must_use]

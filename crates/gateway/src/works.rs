@@ -203,7 +203,8 @@ impl Works {
         let credentials = config.apps.iter().map(wiring::credential).collect();
         let anonymous = restart::anonymous(&self.started, config);
         let doors = Apps::new(credentials, self.signing_key.clone(), anonymous);
-        self.proxy.exchange(Table::new(apps.collect(), doors, wiring::ways(config)));
+        let table = Table::new(apps.collect(), doors, wiring::ways(config));
+        self.proxy.exchange(table.with_single_use(config.single_use));
         let shown = wired.iter().zip(0..).map(|(wired, index)| view(wired, config, index));
         self.admin.show(shown.collect());
 

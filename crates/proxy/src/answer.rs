@@ -28,8 +28,8 @@ pub(crate) struct Answer {
     pub(crate) head: http::response::Parts,
     pub(crate) content: Content,
     pub(crate) verdict: Verdict,
-    /// Which token the attempt carried.
-    pub(crate) token: u64,
+    /// Which token of the tenant the attempt carried, if any.
+    pub(crate) token: Option<u64>,
     /// The call's place in the queue after a refusal, with the moment that Zuora named.
     pub(crate) refused: Option<Ticket>,
 }
@@ -108,7 +108,7 @@ pub(crate) fn understand(
     head: http::response::Parts,
     content: Seen,
     mut claim: Claim,
-    token: u64,
+    token: Option<u64>,
     took: Duration,
 ) -> Answer {
     let verdict = zuora::judge(head.status, &head.headers, &content.first, SystemTime::now());
@@ -125,7 +125,9 @@ pub(crate) fn understand(
     let mut refused = None;
     match &verdict {
         Verdict::Unauthenticated => {
-            route.tokens().rejected(token);
+            if let Some(token) = token {
+                route.tokens().rejected(token);
+            }
             // Zuora did not begin: while another token is fetched, the permit serves somebody else.
             drop(claim.release());
         }

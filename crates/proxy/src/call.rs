@@ -14,7 +14,7 @@ use zuora::soap::Head;
 use zuora::{Operation, TrackId};
 
 use crate::arrival::Arrival;
-use crate::caller::Caller;
+use crate::caller::{Caller, Door};
 use crate::dialect::Dialect;
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
@@ -152,6 +152,11 @@ impl Call {
     /// The track id, minted now if the call failed before it had one.
     pub(crate) fn track_id(&mut self) -> &TrackId {
         self.track_id.get_or_insert_with(|| TrackId::mint("gateway"))
+    }
+
+    /// Whether it goes by Zuora's single-use credential, so that nothing is to be added to it.
+    pub(crate) fn is_single_use(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.door == Door::SingleUse)
     }
 
     /// Begins a phase. It ends with [`Self::leave`], or with the call if its caller leaves.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use credentials::By;
+use http::Method;
 
 use crate::route::App;
 
@@ -11,6 +12,13 @@ use crate::route::App;
 pub(crate) struct Caller {
     pub(crate) app: Arc<App>,
     pub(crate) door: Door,
+}
+
+impl Caller {
+    /// Whether a request with this method asks whether a call may come, and is not that call itself.
+    pub(crate) fn is_preflight(&self, method: &Method) -> bool {
+        self.door == Door::SingleUse && *method == Method::OPTIONS
+    }
 }
 
 /// How it is known who calls.
@@ -22,6 +30,8 @@ pub(crate) enum Door {
     Certificate,
     /// By nothing: it is taken for the app of callers without a credential.
     Anonymous,
+    /// By Zuora's single-use credential, or it asks whether it may come with that.
+    SingleUse,
 }
 
 impl From<By> for Door {
@@ -41,6 +51,7 @@ impl Door {
             Self::Credential => "credential",
             Self::Certificate => "certificate",
             Self::Anonymous => "anonymous",
+            Self::SingleUse => "single-use",
         }
     }
 }

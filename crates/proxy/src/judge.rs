@@ -149,7 +149,10 @@ async fn has_fresh_token(route: &Route, answer: &Answer, ask: &Ask, call: &mut C
         return false;
     }
     call.enter(Phase::Token);
-    let has_other = route.tokens().has_other(answer.token, moment(ask.deadline)).await;
+    let has_other = match answer.token {
+        Some(token) => route.tokens().has_other(token, moment(ask.deadline)).await,
+        None => false,
+    };
     call.leave();
     has_other
 }

@@ -43,8 +43,8 @@ type Running = Pin<Box<dyn Future<Output = Result<Box<Answer>, Failure>> + Send>
 pub(crate) struct Attempt {
     pub(crate) request: Request<Upload>,
     pub(crate) claim: Claim,
-    /// Which token it carries.
-    pub(crate) token: u64,
+    /// Which token of the tenant it carries, if any.
+    pub(crate) token: Option<u64>,
     pub(crate) route: Arc<Route>,
     /// Shared with the request's body, which notes it.
     pub(crate) progress: Arc<Progress>,

@@ -37,6 +37,7 @@ mod request;
 mod retry;
 mod route;
 mod server;
+mod single_use;
 mod soap;
 mod table;
 mod tls;

@@ -29,9 +29,6 @@ const COST_OF_A_STEP: u32 = 8;
 /// How much of a packed body is kept in case that it cannot be unpacked.
 const LONGEST_KEPT: usize = 128 * 1024;
 
-const SINGLE_USE: [HeaderName; 2] =
-    [HeaderName::from_static("signature"), HeaderName::from_static("token")];
-
 /// What a field says of the bytes of a body; none of it holds for others.
 const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
@@ -53,10 +50,9 @@ impl<'c> Links<'c> {
     /// `None` for a call that passes untouched in both directions: a browser's, with Zuora's single-use headers (Zuora:
     /// CORS REST).
     pub(crate) fn of(route: &'c Route, outbound: &'c Outbound, call: &'c Call) -> Option<Self> {
-        let is_single_use = SINGLE_USE.iter().all(|name| outbound.headers().contains_key(name));
         let own = &route.tenant.own_hosts;
         let (arrival, path) = (&call.arrival, outbound.path());
-        (!is_single_use).then_some(Self { own, arrival, path })
+        (!outbound.is_single_use).then_some(Self { own, arrival, path })
     }
 
     /// Rewrites where the answer sends its caller.

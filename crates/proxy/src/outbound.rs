@@ -35,6 +35,8 @@ pub(crate) struct Outbound {
     headers: HeaderMap,
     operation: Option<&'static Operation>,
     pub(crate) key: Key,
+    /// Whether Zuora takes its credential once only.
+    pub(crate) is_single_use: bool,
     payload: Payload,
     /// Where each attempt's session stands in the envelope, if it is a SOAP call.
     pub(crate) session: Option<Splice>,
@@ -80,6 +82,7 @@ impl Outbound {
             headers,
             operation,
             key: Key::None,
+            is_single_use: false,
             payload,
             session: None,
         }
@@ -92,6 +95,9 @@ impl Outbound {
 
     /// What kind of call it is, as far as executing it twice is concerned.
     pub(crate) fn kind(&self) -> Kind {
+        if self.is_single_use {
+            return Kind::SingleUse;
+        }
         self.key.kind(&self.method, self.operation)
     }
 

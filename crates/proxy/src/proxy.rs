@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use admission::{Ask, Deadline, Lane, Permit, Place, Shed};
-use credentials::{Shown, Token, Unauthenticated};
+use credentials::{Token, Unauthenticated};
 use futures_util::FutureExt;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
@@ -22,7 +22,7 @@ use zuora::{Target, TrackId};
 use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Phase};
-use crate::caller::Caller;
+use crate::caller::{Caller, Door};
 use crate::claim::Claim;
 use crate::dialect::Dialect;
 use crate::error::{Error, upload_error};
@@ -42,6 +42,7 @@ use crate::received::Received;
 use crate::relay::relay;
 use crate::request::{self, BadRequest, accept};
 use crate::route::{App, Route, Side, ValidTrackId};
+use crate::single_use::method_asked_for;
 use crate::soap;
 use crate::table::{Current, Table};
 
@@ -169,7 +170,8 @@ impl Proxy {
             let permit = self.admit(&mut route, &mut ask, call).await?;
             let (permit, token) = authenticate(&route, &ask, permit, call).await?;
             let ticket = permit.ticket();
-            let answer = self.send(&route, &mut outbound, (permit, lane), &token, call).await;
+            let answer =
+                self.send(&route, &mut outbound, (permit, lane), token.as_ref(), call).await;
             match judge(&route, answer, ticket, &mut outbound, &ask, call, &self.closing).await? {
                 Next::Relay(answer) => {
                     if call.has_waited() {
@@ -198,17 +200,16 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Caller, Error> {
         let table = self.table.get();
-        let certificate = call.certificate.clone();
-        let shown = Shown {
-            headers: request.headers(),
-            certificate: certificate.as_deref(),
-            session: call.envelope.as_ref().and_then(|head| head.session.as_deref()),
-        };
-        let known = table.identify(shown);
-        let known = known.map_err(|stranger| self.reject(stranger, &table, call))?;
-        let door = known.by.into();
-        call.caller = Some(Caller { app: Arc::clone(table.app(known.app)), door });
-        let caller = Caller { app: Arc::clone(table.app_meant(known.app, &call.arrival)?), door };
+        let session = call.envelope.as_ref().and_then(|head| head.session.as_deref());
+        let known = table.identify(request, call.certificate.as_deref(), session);
+        let known = known.and_then(|(app, door)| match (door, &call.envelope) {
+            // Nothing is put into an envelope of theirs, so nothing of it would be replaced.
+            (Door::SingleUse, Some(_)) => Err(Unauthenticated::conflicting()),
+            _ => Ok((app, door)),
+        });
+        let (app, door) = known.map_err(|stranger| self.reject(stranger, &table, call))?;
+        call.caller = Some(Caller { app: Arc::clone(table.app(app)), door });
+        let caller = Caller { app: Arc::clone(table.app_meant(app, &call.arrival)?), door };
         call.caller = Some(caller.clone());
         Ok(caller)
     }
@@ -235,16 +236,19 @@ impl Proxy {
         request: &mut Request<Received>,
         call: &mut Call,
     ) -> Result<(Arc<Route>, Ask), Error> {
+        let Caller { app, door } = caller;
         let path = Target::read(request.uri().path()).map_err(BadRequest::from)?;
         let (side, fields) = (Side::of(&path, call.envelope.is_some()), request.headers());
-        let route = Route::find(caller.app, call.operation, side, fields, &self.metrics)?;
+        let route = Route::find(app, call.operation, side, fields, &self.metrics)?;
         let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
-        if route.is_vague() {
-            return Err(BadRequest::WhichEntity.into());
-        }
-        if let Some((field, id)) = route.entity().unsaid(request.headers()) {
-            request.headers_mut().insert(field, id);
+        if door != Door::SingleUse {
+            if route.is_vague() {
+                return Err(BadRequest::WhichEntity.into());
+            }
+            if let Some((field, id)) = route.entity().unsaid(request.headers()) {
+                request.headers_mut().insert(field, id);
+            }
         }
 
         let app = &route.app;
@@ -346,7 +350,7 @@ impl Proxy {
         route: &Arc<Route>,
         outbound: &mut Outbound,
         (permit, lane): (Permit, Option<Box<Lane>>),
-        token: &Token,
+        token: Option<&Token>,
         call: &mut Call,
     ) -> impl Future<Output = Result<Box<Answer>, Failure>> {
         call.attempts += 1;
@@ -357,9 +361,9 @@ impl Proxy {
         }
         let progress = Arc::new(Progress::begin());
         let attempt = Attempt {
-            request: outbound.attempt(Some(&token.proof), Arc::clone(&progress)),
+            request: outbound.attempt(token.map(|token| &token.proof), Arc::clone(&progress)),
             claim: Claim::new(permit, lane, self.metrics.leg(), Arc::clone(route)),
-            token: token.generation,
+            token: token.map(|token| token.generation),
             route: Arc::clone(route),
             progress: Arc::clone(&progress),
         };
@@ -416,9 +420,11 @@ impl Proxy {
 fn authorize(caller: &Caller, request: &Request<Received>, call: &Call) -> Result<(), Error> {
     let target = Target::read(request.uri().path()).map_err(BadRequest::from)?;
     let (policy, method) = (&caller.app.policy, request.method());
-    let is_permitted = match &call.envelope {
-        Some(envelope) => policy.permits_soap(method, &target, &envelope.call),
-        None => policy.permits(method, &target),
+    let asked_for = method_asked_for(request.headers()).filter(|_| caller.is_preflight(method));
+    let is_permitted = match (&call.envelope, asked_for) {
+        (Some(envelope), _) => policy.permits_soap(method, &target, &envelope.call),
+        (None, Some(asked_for)) => policy.permits_preflight(&asked_for, &target),
+        (None, None) => policy.permits(method, &target),
     };
     if is_permitted {
         Ok(())
@@ -460,19 +466,24 @@ async fn prepare(
     };
     let mut outbound = Outbound::new(head, uri, call.operation, payload);
     outbound.session = call.envelope.as_ref().map(|envelope| envelope.splice.clone());
-    let may_mint = tenant.retry.mint_idempotency_keys && outbound.replayable();
+    outbound.is_single_use = call.is_single_use();
+    let may_mint =
+        tenant.retry.mint_idempotency_keys && outbound.replayable() && !outbound.is_single_use;
     outbound.key = Key::of(call.operation, outbound.headers(), may_mint);
     Ok(outbound)
 }
 
 /// The tenant's current token, taken after admission: one that was valid when the call began to wait may not be now.
-/// Without one the permit goes back unused.
+/// Without one the permit goes back unused. A call with Zuora's single-use credential gets no other.
 async fn authenticate(
     route: &Route,
     ask: &Ask,
     permit: Permit,
     call: &mut Call,
-) -> Result<(Permit, Token), Error> {
+) -> Result<(Permit, Option<Token>), Error> {
+    if call.is_single_use() {
+        return Ok((permit, None));
+    }
     call.enter(Phase::Token);
     let token = route.tokens().current(moment(ask.deadline)).await;
     if call.leave() > A_MOMENT {
@@ -490,7 +501,7 @@ async fn authenticate(
             permit.unused();
             Err(BadRequest::WhichEntity.into())
         }
-        Ok(token) => Ok((permit, token)),
+        Ok(token) => Ok((permit, Some(token))),
         Err(unavailable) => {
             permit.unused();
             Err(unavailable.into())

@@ -3,14 +3,14 @@
 //! One table decides, and it is a pure function ([`decide`]): what the attempt came to, against what kind of call it
 //! was. Everything else here may only say "not now" or "no more".
 //!
-//! | attempt | read | write with a key of ours | with the app's key | POST, PATCH without | PUT, DELETE |
-//! |---|---|---|---|---|---|
-//! | refused, unauthenticated | as it was | with a new key | as it was | as it was | as it was |
-//! | not sent | as it was | as it was | as it was | as it was | as it was |
-//! | contended | as it was | with a new key, if policy allows | no | as it was, if policy allows | as it was, if policy allows |
-//! | in progress | no | as it was, once it is in doubt | as it was | no | no |
-//! | ambiguous | as it was | as it was | as it was | no | no |
-//! | failed, but perhaps not twice | as it was | no | no | no | no |
+//! | attempt | read | write with a key of ours | with the app's key | POST, PATCH without | PUT, DELETE | single-use |
+//! |---|---|---|---|---|---|---|
+//! | refused, unauthenticated | as it was | with a new key | as it was | as it was | as it was | no |
+//! | not sent | as it was | as it was | as it was | as it was | as it was | as it was |
+//! | contended | as it was | with a new key, if policy allows | no | as it was, if policy allows | as it was, if policy allows | no |
+//! | in progress | no | as it was, once it is in doubt | as it was | no | no | no |
+//! | ambiguous | as it was | as it was | as it was | no | no | no |
+//! | failed, but perhaps not twice | as it was | no | no | no | no | no |
 //!
 //! Zuora keeps the outcome of a key for a day, failures included. So what was certainly not done is repeated with a new
 //! key, and what may have been done with the same one: Zuora then tells the outcome instead of doing it twice. Once an
@@ -78,6 +78,8 @@ pub enum Kind {
     AppKey,
     /// A write that Zuora cannot tell from a second one like it.
     NoKey,
+    /// A call with a credential that Zuora takes once.
+    SingleUse,
 }
 
 /// What is known of a call when one of its attempts has ended.
@@ -123,6 +125,8 @@ pub enum Why {
     Deadline,
     /// Zuora did not accept a fresh token either.
     NoOtherToken,
+    /// Zuora takes its credential once, and has seen it.
+    SingleUse,
     /// Its body broke off on the way from the caller.
     CallerBroke,
     /// The gateway is shutting down.
@@ -132,7 +136,7 @@ pub enum Why {
 impl Why {
     /// Every reason.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Ambiguous,
         Self::OwnKey,
         Self::Policy,
@@ -142,6 +146,7 @@ impl Why {
         Self::Budget,
         Self::Deadline,
         Self::NoOtherToken,
+        Self::SingleUse,
         Self::CallerBroke,
         Self::Draining,
     ];
@@ -158,6 +163,7 @@ impl Why {
             Self::Budget => "budget",
             Self::Deadline => "deadline",
             Self::NoOtherToken => "no-other-token",
+            Self::SingleUse => "single-use",
             Self::CallerBroke => "caller-broke",
             Self::Draining => "draining",
         }
@@ -208,10 +214,12 @@ impl End {
 /// Why no other attempt may be made.
 pub fn decide(end: End, tried: &Tried, policy: &RetryPolicy) -> Result<Again, Why> {
     use End::{Ambiguous, Contended, InProgress, NotSent, Refused, Temporary, Unauthenticated};
-    use Kind::{AppKey, NoKey, OurKey, Read};
+    use Kind::{AppKey, NoKey, OurKey, Read, SingleUse};
     let again = match (end, tried.kind) {
         (Refused | Unauthenticated, OurKey) if !tried.in_doubt => Again::WithNewKey,
-        (Refused | Unauthenticated | NotSent, _) => Again::AsItWas,
+        (NotSent, _) => Again::AsItWas,
+        (_, SingleUse) => return Err(Why::SingleUse),
+        (Refused | Unauthenticated, _) => Again::AsItWas,
         (Contended, Read) => Again::AsItWas,
         (Contended, AppKey) => return Err(Why::OwnKey),
         (Contended, _) if !policy.repeats_contended => return Err(Why::Policy),

@@ -3,11 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use credentials::{Apps, Known, Shown, Unauthenticated};
+use credentials::{Apps, ClientCertificate, Shown, Unauthenticated};
+use http::Request;
 
 use crate::arrival::Arrival;
+use crate::caller::Door;
 use crate::error::Error;
 use crate::route::App;
+use crate::single_use::SingleUse;
 use crate::ways::Ways;
 
 /// The apps of one configuration, with the credentials by which they are known.
@@ -18,6 +21,8 @@ pub struct Table {
     pub(crate) doors: Apps,
     /// Where calls come to.
     pub(crate) ways: Ways,
+    /// The place of the app that calls with Zuora's single-use credential are taken for.
+    single_use: Option<usize>,
 }
 
 /// The table in use. A call looks once, and keeps the app that it found: whatever becomes of the table meanwhile, the
@@ -31,12 +36,35 @@ impl Table {
     #[must_use]
     pub fn new(apps: Vec<Vec<App>>, doors: Apps, ways: Ways) -> Self {
         let shared = |app: Vec<App>| app.into_iter().map(Arc::new).collect();
-        Self { apps: apps.into_iter().map(shared).collect(), doors, ways }
+        Self { apps: apps.into_iter().map(shared).collect(), doors, ways, single_use: None }
     }
 
-    /// Whom a request comes from that shows this: its place in the list of credentials, and how that is known.
-    pub(crate) fn identify(&self, shown: Shown<'_>) -> Result<Known, Unauthenticated> {
-        self.doors.identify(shown, SystemTime::now())
+    /// Takes calls with Zuora's single-use credential for those of the app at this place.
+    #[must_use]
+    pub fn with_single_use(self, app: Option<usize>) -> Self {
+        Self { single_use: app, ..self }
+    }
+
+    /// Whom a request comes from, on a connection that showed this certificate, with this session in its envelope: the
+    /// place in the list of credentials, and how that is known.
+    pub(crate) fn identify<B>(
+        &self,
+        request: &Request<B>,
+        certificate: Option<&ClientCertificate>,
+        session: Option<&str>,
+    ) -> Result<(usize, Door), Unauthenticated> {
+        match (SingleUse::of(request), self.single_use) {
+            (Some(SingleUse::Signed | SingleUse::Preflight), Some(app)) => {
+                return Ok((app, Door::SingleUse));
+            }
+            // Whoever has a credential that is not taken here is not taken for somebody without one.
+            (Some(SingleUse::Signed), None) => return Err(Unauthenticated::unknown()),
+            (Some(SingleUse::Mixed), _) => return Err(Unauthenticated::conflicting()),
+            (Some(SingleUse::Preflight) | None, _) => {}
+        }
+        let shown = Shown { headers: request.headers(), certificate, session };
+        let known = self.doors.identify(shown, SystemTime::now())?;
+        Ok((known.app, known.by.into()))
     }
 
     /// The app at this place in the list of credentials, at the tenant that it means by default.

@@ -145,6 +145,13 @@ impl Policy {
         allowed && !denied && (!self.read_only || soap_only_reads(name))
     }
 
+    /// Whether a browser may ask whether this call would be permitted: as the call itself is judged,
+    /// unless asking is denied.
+    pub fn permits_preflight(&self, asked_for: &Method, target: &Target<'_>) -> bool {
+        let is_denied = |path: &Reading<'_>| self.denies(&Method::OPTIONS, path);
+        self.permits(asked_for, target) && !readings(target.path).iter().any(is_denied)
+    }
+
     fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty() && !self.read_only
     }

@@ -4,6 +4,16 @@ use super::*;
 
 const KINDS: [Kind; 4] = [Kind::Read, Kind::OurKey, Kind::AppKey, Kind::NoKey];
 
+const ENDS: [End; 7] = [
+    End::Refused,
+    End::Unauthenticated,
+    End::NotSent,
+    End::Contended,
+    End::InProgress,
+    End::Ambiguous,
+    End::Temporary,
+];
+
 fn policy(attempts: u32, repeats_contended: bool) -> RetryPolicy {
     RetryPolicy {
         attempts: NonZeroU32::new(attempts).unwrap(),
@@ -38,6 +48,14 @@ fn what_was_not_begun_is_always_repeated() {
     check(End::Refused, ["=", "+", "=", "="]);
     check(End::Unauthenticated, ["=", "+", "=", "="]);
     check(End::NotSent, ["=", "=", "=", "="]);
+}
+
+#[test]
+fn a_credential_that_is_taken_once_is_sent_once() {
+    for end in ENDS {
+        let decided = word(decide(end, &first(Kind::SingleUse), &policy(5, true)));
+        assert_eq!(decided, if end == End::NotSent { "=" } else { "single-use" }, "{end:?}");
+    }
 }
 
 #[test]

@@ -248,17 +248,6 @@ async fn files_parts_and_other_texts_are_not_ours_to_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_browsers_call_with_a_signature_passes_untouched() {
-    let reply = || Reply::new(200, LINK).with("location", "http://zuora/1");
-    let scene = Scene::of([reply(), reply()]);
-
-    let answer = scene.post_with("/v1/accounts", &[("signature", "s"), ("token", "t")]).await;
-    assert_eq!((&*answer.body, answer.field("location")), (LINK, "http://zuora/1"));
-    let answer = scene.post_with("/v1/accounts", &[("signature", "s")]).await;
-    assert_eq!((&*answer.body, answer.field("location")), (REWRITTEN, "http://gateway/1"));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_head_keeps_the_length_of_zuoras_body() {
     let scene = Scene::of([Reply::new(200, "").with("content-length", "81")]);
 
