@@ -110,7 +110,7 @@ impl Verdict {
 
 /// Why attempts are not repeated. Each is counted from zero on: a counter that is there only since its
 /// first time was never seen to rise, and an alert on it would miss that time.
-pub(crate) const ABANDONED: [&str; 14] = [
+pub(crate) const ABANDONED: [&str; 15] = [
     "ambiguous",
     "attempts",
     "budget",
@@ -125,6 +125,7 @@ pub(crate) const ABANDONED: [&str; 14] = [
     "own-key",
     "policy",
     "queue-timeout",
+    "single-use",
 ];
 
 /// Which limit a refusal of Zuora's was about.
