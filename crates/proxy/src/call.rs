@@ -48,6 +48,8 @@ pub(crate) struct Call {
     claimed: Option<Arc<App>>,
     /// Whether it showed a credential that was not right.
     pub(crate) is_failed_attempt: bool,
+    /// Why it was refused, where the answer has OAuth's shape and is no [`Error`].
+    pub(crate) refused: Option<&'static str>,
     /// Where it goes, once that is known.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) operation: Option<&'static Operation>,
@@ -125,6 +127,7 @@ impl Call {
             caller: None,
             claimed: None,
             is_failed_attempt: false,
+            refused: None,
             route: None,
             operation: None,
             prefers: None,
@@ -260,7 +263,7 @@ impl Call {
             if error.is_some() || self.attempts == 0 { Source::Gateway } else { Source::Zuora };
         let zuora_request_id = fields.get(headers::REQUEST_ID).cloned();
         let cause = error.and_then(Error::cause);
-        let error = error.map(Error::reason);
+        let error = error.map(Error::reason).or(self.refused);
         self.answered =
             Some(Answered { status, source, error, cause, executed, zuora_request_id, overhead });
     }

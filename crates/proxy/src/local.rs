@@ -124,6 +124,7 @@ impl Proxy {
                 let mut response = json_response(error.status(), error.to_json());
                 let is_stranger = error.status() == StatusCode::UNAUTHORIZED;
                 let reason = if is_stranger { "unauthenticated" } else { "bad-request" };
+                call.refused = Some(reason);
                 response.headers_mut().insert(headers::ERROR, HeaderValue::from_static(reason));
                 if let Some(schemes) = error.www_authenticate() {
                     response.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
