@@ -197,5 +197,14 @@ async fn what_is_answered_here_is_answered_below_a_prefix_too() {
     let granted = Raw::ask(stage.house.address(), asked).await;
 
     assert_eq!(granted.status, 200, "{granted:?}");
+    let asked = format!(
+        "POST /sandbox/v1/connections HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {ONE}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let connected = Raw::ask(stage.house.address(), asked).await;
+    assert_eq!(connected.status, 200, "{connected:?}");
+    assert!(
+        connected.field("set-cookie").is_some_and(|it| it.starts_with("ZSession=")),
+        "{connected:?}"
+    );
     assert!(stage.sandbox.received().is_empty() && stage.production.received().is_empty());
 }

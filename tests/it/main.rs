@@ -11,6 +11,7 @@ mod addresses;
 mod caller;
 mod clients;
 mod deploy;
+mod doors;
 mod entities;
 mod linking;
 mod policy;

@@ -1,10 +1,11 @@
 //! A client that writes exactly the bytes it is given, as an attacker would.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 /// How long a test waits for bytes before it concludes that none will come.
@@ -46,6 +47,18 @@ impl Raw {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("somebody listens");
+        Self { stream, received: Vec::new() }
+    }
+
+    /// Connects from an address of the loopback that nobody else here calls from: what one caller does is not held
+    /// against the next.
+    pub async fn connect_as_stranger(address: SocketAddr) -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let [_, high, middle, low] = LAST.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let own = SocketAddr::from(([127, high + 1, middle, low], 0));
+        socket.bind(own).expect("an address of the loopback");
+        let stream = socket.connect(address).await.expect("somebody listens");
         Self { stream, received: Vec::new() }
     }
 

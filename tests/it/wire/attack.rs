@@ -48,7 +48,10 @@ impl Scene {
     }
 
     pub(crate) async fn with(yaml: &Yaml) -> Self {
-        let upstream = RawUpstream::start().await;
+        Self::before(RawUpstream::start().await, yaml).await
+    }
+
+    pub(crate) async fn before(upstream: RawUpstream, yaml: &Yaml) -> Self {
         let unused = Tenant::start(Options::default()).await.unwrap();
         let house = House::before(unused, &upstream.url(), yaml).await;
         Self { house, upstream }
@@ -58,9 +61,9 @@ impl Scene {
         self.house.address()
     }
 
-    /// Writes `bytes` on a fresh connection, and reads an answer.
+    /// Writes `bytes` on a fresh connection, as somebody who has never called before, and reads an answer.
     pub(crate) async fn exchange(&self, name: &str, bytes: impl AsRef<[u8]>) -> Exchange {
-        let mut raw = Raw::connect(self.address()).await;
+        let mut raw = Raw::connect_as_stranger(self.address()).await;
         raw.write(bytes).await;
         Exchange::read(name, raw).await
     }
