@@ -14,6 +14,8 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 
+mod kinds;
+
 const S: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
