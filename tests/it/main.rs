@@ -13,6 +13,7 @@ mod clients;
 mod deploy;
 mod doors;
 mod entities;
+mod identities;
 mod linking;
 mod policy;
 mod program;
