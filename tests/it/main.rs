@@ -20,4 +20,5 @@ mod program;
 mod promises;
 mod road;
 mod running;
+mod soap;
 mod wire;

@@ -14,7 +14,7 @@ mod wishes;
 use std::time::Duration;
 
 /// Lets the time of a test pass without waiting for it. Only for a runtime of one thread.
-async fn skip(time: Duration) {
+pub(crate) async fn skip(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();

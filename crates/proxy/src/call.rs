@@ -343,6 +343,13 @@ impl Call {
         self.our_key.as_ref().filter(|_| is_open)
     }
 
+    /// The SOAP call that it is, if it is one: by the caller's own word only if Zuora knows that.
+    fn soap_call(&self) -> Option<&'static str> {
+        let named = &*self.envelope.as_ref()?.call;
+        let known = zuora::SOAP_CALLS.into_iter().find(|call| *call == named);
+        Some(known.unwrap_or("other"))
+    }
+
     fn log(&self) {
         let app = self.caller.as_ref().map(|caller| &caller.app);
         let (app, tenant) = app.map_or(("", ""), |app| (&*app.name, &*app.tenant.name));
@@ -360,6 +367,7 @@ impl Call {
             // Without the query: it may hold what must not be printed.
             path = self.target.as_ref().map_or("", PathAndQuery::path),
             operation = self.operation.map_or("other", |operation| operation.id),
+            soap_call = self.soap_call(),
             pool = self.route.as_ref().map(|route| route.pool_name()),
             status,
             source = answered.map_or("gateway", |answered| answered.source.as_str()),
