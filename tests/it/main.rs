@@ -21,4 +21,5 @@ mod promises;
 mod road;
 mod running;
 mod soap;
+mod strangers;
 mod wire;

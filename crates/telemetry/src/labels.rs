@@ -128,6 +128,10 @@ pub(crate) const ABANDONED: [&str; 15] = [
     "single-use",
 ];
 
+/// Why a caller is not known, as far as that does not depend on whom it claims to be.
+pub(crate) const REJECTED: [&str; 5] =
+    ["conflicting", "expired", "malformed", "missing", "unknown"];
+
 /// Which limit a refusal of Zuora's was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refused {

@@ -13,7 +13,7 @@ use crate::{
     handles::{
         AppCounters, AppMetrics, Live, PoolCounters, PoolMetrics, TenantCounters, TenantMetrics,
     },
-    labels::{ABANDONED, Refresh, Refused, Reload, UNKNOWN, Verdict},
+    labels::{ABANDONED, REJECTED, Refresh, Refused, Reload, UNKNOWN, Verdict},
     log, panics, process,
     readings::Readings,
 };
@@ -54,6 +54,9 @@ impl Metrics {
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for result in Reload::ALL {
             let _ = families.config_reloads.with_label_values(&[result.as_str()]);
+        }
+        for reason in REJECTED {
+            let _ = families.rejected_credentials.with_label_values(&[UNKNOWN, reason]);
         }
         let metrics = Self { families, names: RwLock::default(), rendering: Mutex::new(()) };
         metrics.know(inventory);

@@ -14,7 +14,7 @@ use crate::caller::{ask, eventually, get, look, pool, request, state};
 use crate::running::Running;
 
 /// Every family of the contract that applies, without its prefix.
-const FAMILIES: [&str; 28] = [
+const FAMILIES: [&str; 29] = [
     "requests_total",
     "request_duration_seconds",
     "queue_wait_seconds",
@@ -33,6 +33,7 @@ const FAMILIES: [&str; 28] = [
     "retries_abandoned_total",
     "refusals_total",
     "shed_total",
+    "rejected_credentials_total",
     "cooldown_seconds",
     "token_refreshes_total",
     "token_expires_in_seconds",
@@ -92,6 +93,7 @@ async fn promtool_accepts_the_metrics_and_they_are_those_of_the_contract() {
         r#"zuora_gateway_retries_total{tenant="production",verdict="refused"} 1"#,
         r#"zuora_gateway_retries_abandoned_total{reason="cooldown",tenant="production"} 1"#,
         r#"zuora_gateway_token_refreshes_total{result="ok",tenant="production"} 1"#,
+        r#"zuora_gateway_rejected_credentials_total{app="unknown",reason="missing"} 1"#,
         r#"zuora_gateway_permits_ceiling{pool="Object Query",tenant="production"} 80"#,
         r#"zuora_gateway_limit_mismatch{pool="Default",tenant="production"} 0"#,
     ];

@@ -6,10 +6,10 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD},
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::*;
-use crate::IssuedToken;
+use crate::{AltName, IssuedToken};
 
 const STOREFRONT_ID: &str = "6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11";
 const STOREFRONT_SECRET: &str = "storefront's secret: +/=%";
@@ -243,4 +243,293 @@ fn nothing_that_is_printed_shows_a_secret() {
     let bytes = format!("{:?}", SecretDigest::of(BATCH_SECRET).as_bytes());
     assert!(!printed.contains(BATCH_SECRET) && !printed.contains(&bytes), "{printed}");
     assert!(printed.contains("storefront"), "{printed}");
+}
+
+/// Returns header fields, doubled ones apart.
+fn fields(fields: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    headers
+}
+
+/// Asserts what requests with these fields are taken for.
+#[track_caller]
+fn check_fields(apps: &Apps, given: &[(&str, &str)], expected: Result<usize, &str>) {
+    assert_eq!(who(apps, &fields(given), now()), expected, "{given:?}");
+}
+
+/// Returns a session of storefront.
+fn session() -> String {
+    token(&apps(), now())
+}
+
+fn certificate(alt_name: &str) -> ClientCertificate {
+    ClientCertificate { subject: None, alt_names: vec![AltName::meant_by(alt_name)] }
+}
+
+/// Two apps, of which the second has nothing but a certificate.
+fn certified() -> Apps {
+    let mut apps = apps();
+    apps.apps[1].secrets.clear();
+    apps.apps[1].certificate = Some(CertificateName::Alt(AltName::meant_by("batch.internal")));
+    apps
+}
+
+#[test]
+fn an_app_is_known_by_the_pair_of_older_fields() {
+    let apps = apps();
+    let keys = |id, secret| [("apiAccessKeyId", id), ("apiSecretAccessKey", secret)];
+
+    check_fields(&apps, &keys(STOREFRONT_ID, STOREFRONT_SECRET), Ok(0));
+    check_fields(&apps, &keys("batch", BATCH_SECRET), Ok(1));
+    check_fields(&apps, &keys("batch", STOREFRONT_SECRET), Err("unknown"));
+    check_fields(&apps, &keys("batch", ""), Err("unknown"));
+    check_fields(&apps, &keys("batch", BATCH_SECRET)[..1], Err("unknown"));
+    check_fields(&apps, &keys("batch", BATCH_SECRET)[1..], Err("unknown"));
+    let [id, secret] = keys("batch", BATCH_SECRET);
+    check_fields(&apps, &[id, id, secret], Err("malformed"));
+    check_fields(&apps, &[id, secret, ("apisecretaccesskey", "x")], Err("malformed"));
+}
+
+#[test]
+fn a_session_is_found_in_whatever_cookies_clients_send() {
+    let (apps, session) = (apps(), session());
+    let line = apps.issue(&apps.login("batch", BATCH_SECRET).unwrap(), now()).to_cookie(true);
+
+    let good = [
+        format!("ZSession={session}"),
+        format!("zsession={session}"),
+        format!("a=b; ZSession={session}; c=d"),
+        format!("a=b;ZSession={session};c=d"),
+        format!(" ZSession = {session} ;"),
+        format!("ZSession=\"{session}\""),
+        format!("$Version=1; ZSession=\"{session}\"; $Path=/"),
+        format!("ZSession={session}; Path=/; Secure; HttpOnly"),
+        format!("ZSession={session}; Path=/; HttpOnly, JSESSIONID=x; Path=/apps"),
+        format!("ZSession={session};"),
+        format!("ZSession={session}; ZSession={session}"),
+    ];
+    for cookie in &good {
+        check_fields(&apps, &[("cookie", cookie)], Ok(0));
+    }
+    check_fields(&apps, &[("cookie", line.to_str().unwrap())], Ok(1));
+    check_fields(&apps, &[("cookie", "a=b"), ("cookie", &good[0])], Ok(0));
+    for others in ["", "a=b", "ZSession", "XZSession=x", "a=ZSession=x", "ZSession2=x"] {
+        check_fields(&apps, &[("cookie", others)], Err("missing"));
+    }
+}
+
+#[test]
+fn only_what_the_gateway_gave_is_a_session() {
+    let (apps, session) = (apps(), session());
+    let long = "x".repeat(4097);
+
+    check_fields(&apps, &[("authorization", &format!("ZSession {session}"))], Ok(0));
+    check_fields(&apps, &[("authorization", &format!("zsession-A3N2w {session}"))], Ok(0));
+    for wrong in [BATCH_SECRET, "", "zgw_", &session[..session.len() - 1]] {
+        check_fields(&apps, &[("cookie", &format!("ZSession={wrong}"))], Err("unknown"));
+        let authorization = format!("ZSession {wrong}.");
+        check_fields(&apps, &[("authorization", &authorization)], Err("unknown"));
+    }
+    check_fields(&apps, &[("cookie", &format!("ZSession={long}"))], Err("malformed"));
+    let headers = fields(&[("cookie", &format!("ZSession={session}"))]);
+    assert_eq!(who(&apps, &headers, now() + DAY), Err("expired"));
+}
+
+#[test]
+fn a_wrong_credential_is_never_anonymous() {
+    let open = apps_with(STOREFRONT_SECRET, "key", Some(1));
+    let wrong = [
+        ("cookie", "ZSession="),
+        ("cookie", "ZSession=x"),
+        ("apiAccessKeyId", "batch"),
+        ("apiSecretAccessKey", ""),
+        ("authorization", "ZSession x"),
+    ];
+    for field in wrong {
+        check_fields(&open, &[field], Err("unknown"));
+    }
+    let nobody = certificate("nobody");
+    let shown = |certificate, session| {
+        let headers = HeaderMap::new();
+        known(open.identify(Shown { headers: &headers, certificate, session }, now()))
+    };
+    assert_eq!(shown(Some(&nobody), None), Err("unknown"));
+    assert_eq!(shown(None, Some("x")), Err("unknown"));
+    assert_eq!(shown(None, Some("")), Err("unknown"));
+    let anonymous = open.identify((&HeaderMap::new()).into(), now());
+    assert_eq!(anonymous, Ok(Known { app: 1, by: By::Nothing }));
+}
+
+#[test]
+fn all_that_a_request_shows_must_be_right_and_of_one_app() {
+    let apps = apps();
+    let (bearer, session) = (format!("Bearer {STOREFRONT_SECRET}"), session());
+    let cookie = format!("ZSession={session}");
+    let keys = [("apiAccessKeyId", STOREFRONT_ID), ("apiSecretAccessKey", STOREFRONT_SECRET)];
+    let storefront = [("authorization", &*bearer), ("cookie", &*cookie), keys[0], keys[1]];
+    check_fields(&apps, &storefront, Ok(0));
+
+    let batch = format!("Bearer {BATCH_SECRET}");
+    let [_, rest @ ..] = storefront;
+    let of_both = [&[("authorization", &*batch)][..], &rest].concat();
+    check_fields(&apps, &of_both, Err("conflicting"));
+    for wrong in [("cookie", "ZSession=x"), ("authorization", "Bearer x")] {
+        let beside = storefront.iter().copied().filter(|(name, _)| *name != wrong.0);
+        let beside: Vec<_> = beside.chain([wrong]).collect();
+        check_fields(&apps, &beside, Err("unknown"));
+    }
+    let two = [("cookie", &*cookie), ("cookie", "ZSession=x")];
+    check_fields(&apps, &two, Err("unknown"));
+
+    let headers = fields(&storefront[..1]);
+    let with = |session| {
+        known(apps.identify(Shown { headers: &headers, certificate: None, session }, now()))
+    };
+    let batch = apps.issue(&apps.login("batch", BATCH_SECRET).unwrap(), now());
+    assert_eq!(with(Some(&*session)), Ok(0));
+    assert_eq!(with(Some(batch.expose())), Err("conflicting"));
+    assert_eq!(with(Some("x")), Err("unknown"));
+}
+
+#[test]
+fn an_app_is_known_by_its_certificate() {
+    let apps = certified();
+    let (batch, nobody) = (certificate("batch.internal"), certificate("nobody.internal"));
+    let shown = |fields: &HeaderMap, certificate| {
+        apps.identify(
+            Shown { headers: fields, certificate: Some(certificate), session: None },
+            now(),
+        )
+    };
+    let storefront = headers(&[&format!("Bearer {STOREFRONT_SECRET}")]);
+
+    let alone = shown(&HeaderMap::new(), &batch);
+    assert_eq!(alone, Ok(Known { app: 1, by: By::Certificate }));
+    assert_eq!(known(shown(&HeaderMap::new(), &nobody)), Err("unknown"));
+    assert_eq!(known(shown(&storefront, &batch)), Err("conflicting"));
+    let beside = shown(&storefront, &nobody);
+    assert_eq!(beside, Ok(Known { app: 0, by: By::Credential }));
+    assert_eq!(known(shown(&headers(&["Bearer x"]), &batch)), Err("unknown"));
+    check_fields(&apps, &[("authorization", &format!("Bearer {BATCH_SECRET}"))], Err("unknown"));
+    check_fields(&apps, &[("authorization", &basic("batch", ""))], Err("unknown"));
+}
+
+#[test]
+fn a_certificate_of_two_apps_is_of_none() {
+    let mut apps = certified();
+    apps.apps[0].certificate = Some(CertificateName::Alt(AltName::meant_by("front.internal")));
+    let mut both = certificate("batch.internal");
+    both.alt_names.push(AltName::meant_by("front.internal"));
+
+    let headers = HeaderMap::new();
+    let shown = Shown { headers: &headers, certificate: Some(&both), session: None };
+    assert_eq!(known(apps.identify(shown, now())), Err("conflicting"));
+}
+
+#[test]
+fn while_a_secret_is_changed_the_one_before_is_taken_too() {
+    let mut apps = apps();
+    let before = apps.issue(&apps.login("batch", BATCH_SECRET).unwrap(), now());
+    apps.apps[1].secrets.insert(0, SecretDigest::of("new"));
+    let both = ["new", BATCH_SECRET]
+        .map(|secret| apps.issue(&apps.login("batch", secret).unwrap(), now()));
+
+    for token in both.iter().chain([&before]) {
+        let bearer = format!("Bearer {}", token.expose());
+        check_fields(&apps, &[("authorization", &bearer)], Ok(1));
+    }
+    for secret in ["new", BATCH_SECRET] {
+        check_fields(&apps, &[("authorization", &format!("Bearer {secret}"))], Ok(1));
+        check_fields(&apps, &[("authorization", &basic("batch", secret))], Ok(1));
+    }
+
+    // Once it is gone, so is what was got for it.
+    apps.apps[1].secrets.truncate(1);
+    let left = both
+        .iter()
+        .chain([&before])
+        .map(|token| who(&apps, &headers(&[&format!("Bearer {}", token.expose())]), now()));
+    assert_eq!(left.collect::<Vec<_>>(), [Ok(1), Err("unknown"), Err("unknown")]);
+    check_fields(&apps, &[("authorization", &format!("Bearer {BATCH_SECRET}"))], Err("unknown"));
+}
+
+#[test]
+fn a_session_is_given_for_a_secret_and_not_for_another_session() {
+    let (apps, old) = (certified(), session());
+    let stale = [("cookie", format!("ZSession={old}")), ("authorization", format!("Bearer {old}"))];
+    let connect = |given: &[(&str, &str)], certificate: Option<&ClientCertificate>| {
+        let headers = fields(given);
+        let shown = Shown { headers: &headers, certificate, session: None };
+        apps.connect(shown).map(|login| login.app()).map_err(Unauthenticated::reason)
+    };
+    let keys = [("apiAccessKeyId", STOREFRONT_ID), ("apiSecretAccessKey", STOREFRONT_SECRET)];
+    let stale = [(stale[0].0, &*stale[0].1), (stale[1].0, &*stale[1].1)];
+
+    assert_eq!(connect(&keys, None), Ok(0));
+    assert_eq!(connect(&[keys[0], keys[1], stale[0], stale[1]], None), Ok(0));
+    let gone = [keys[0], keys[1], ("cookie", "ZSession=of-somebody-else")];
+    assert_eq!(connect(&gone, None), Ok(0));
+    assert_eq!(connect(&stale, None), Err("missing"));
+    assert_eq!(connect(&[], None), Err("missing"));
+    assert_eq!(connect(&keys[..1], None), Err("unknown"));
+    let basic = basic(STOREFRONT_ID, STOREFRONT_SECRET);
+    assert_eq!(connect(&[("authorization", &basic)], None), Ok(0));
+    let batch = certificate("batch.internal");
+    assert_eq!(connect(&[], Some(&batch)), Ok(1));
+    assert_eq!(connect(&keys, Some(&batch)), Err("conflicting"));
+    assert_eq!(connect(&keys, Some(&certificate("nobody"))), Ok(0));
+    // Where nobody needs a credential, a session needs one all the same.
+    let open = apps_with(STOREFRONT_SECRET, "key", Some(1));
+    assert!(open.connect((&HeaderMap::new()).into()).is_err());
+}
+
+#[test]
+fn a_session_that_was_given_for_a_certificate_hangs_on_it() {
+    let mut apps = certified();
+    let (headers, batch) = (HeaderMap::new(), certificate("batch.internal"));
+    let shown = Shown { headers: &headers, certificate: Some(&batch), session: None };
+    let given = apps.issue(&apps.connect(shown).unwrap(), now());
+    let bearer = format!("Bearer {}", given.expose());
+    check_fields(&apps, &[("authorization", &bearer)], Ok(1));
+
+    apps.apps[1].certificate = Some(CertificateName::Alt(AltName::meant_by("other.internal")));
+
+    check_fields(&apps, &[("authorization", &bearer)], Err("unknown"));
+}
+
+#[test]
+fn the_app_that_a_wrong_credential_names_is_told_to_the_log() {
+    let apps = apps();
+    let claimed = |given: &[(&str, &str)], at| {
+        apps.identify((&fields(given)).into(), at).unwrap_err().claimed()
+    };
+    let (wrong, expired) = (basic(STOREFRONT_ID, "wrong"), format!("Bearer {}", session()));
+    // Signed with another key, it still names whom it claims to be for.
+    let forged = apps_with(STOREFRONT_SECRET, "another key", None);
+    let forged = format!("Bearer {}", token(&forged, now()));
+
+    assert_eq!(claimed(&[("authorization", &wrong)], now()), Some(0));
+    assert_eq!(claimed(&[("apiAccessKeyId", "batch")], now()), Some(1));
+    assert_eq!(claimed(&[("authorization", &expired)], now() + DAY), Some(0));
+    assert_eq!(claimed(&[("authorization", &forged)], now()), Some(0));
+    assert_eq!(claimed(&[("authorization", &basic("nobody", "x"))], now()), None);
+    assert_eq!(claimed(&[("authorization", "Bearer x")], now()), None);
+    assert_eq!(claimed(&[], now()), None);
+}
+
+#[test]
+fn what_makes_a_cookie_of_a_session_suits_the_way_it_came() {
+    let apps = apps();
+    let session = apps.issue(&apps.login(STOREFRONT_ID, STOREFRONT_SECRET).unwrap(), now());
+    let token = session.expose();
+
+    let plain = session.to_cookie(false);
+    assert_eq!(plain.to_str().unwrap(), format!("ZSession={token}; Path=/; HttpOnly"));
+    let secure = session.to_cookie(true);
+    assert_eq!(secure.to_str().unwrap(), format!("ZSession={token}; Path=/; Secure; HttpOnly"));
+    assert!(!format!("{session:?} {plain:?}").contains(token));
 }

@@ -131,6 +131,20 @@ fn names_that_callers_made_up_never_become_a_series() {
 }
 
 #[test]
+fn a_rejected_credential_counts_for_the_app_that_it_names_if_there_is_one() {
+    let metrics = metrics();
+
+    metrics.credential_rejected("storefront", "unknown");
+    metrics.credential_rejected("made-up", "expired");
+
+    let text = metrics.render(&Readings::default());
+    check(&text, r#"rejected_credentials_total{app="storefront",reason="unknown"} 1"#);
+    check(&text, r#"rejected_credentials_total{app="unknown",reason="expired"} 1"#);
+    check(&text, r#"rejected_credentials_total{app="unknown",reason="unknown"} 0"#);
+    assert!(!text.contains("made-up"), "{text}");
+}
+
+#[test]
 fn two_handles_of_one_app_count_together() {
     let metrics = metrics();
 
