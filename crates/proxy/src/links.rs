@@ -13,10 +13,10 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use tokio::task::coop::poll_proceed;
-use zuora::links::{BadGzip, OwnHosts, Packing, Repacker, Rewriter, Text, text_of};
+use zuora::links::{BadGzip, OwnHosts, Packing, Repacker, Rewriter, Text, Whole, text_of};
 
 use crate::arrival::Arrival;
-use crate::body::Broken;
+use crate::body::{Body, Broken};
 use crate::call::Call;
 use crate::outbound::Outbound;
 use crate::pump::Pumped;
@@ -25,6 +25,9 @@ use crate::route::Route;
 /// What a step of unpacking takes of a task's budget, of which Tokio gives it 128 before others have their turn: then
 /// half a megabyte of text is in the way of nobody for longer than a few milliseconds.
 const COST_OF_A_STEP: u32 = 8;
+
+/// How much text is unpacked at once, in the way of everybody else.
+const LONGEST_AT_ONCE: usize = 1024 * 1024;
 
 /// How much of a packed body is kept in case that it cannot be unpacked.
 const LONGEST_KEPT: usize = 128 * 1024;
@@ -65,36 +68,43 @@ impl<'c> Links<'c> {
         }
     }
 
-    /// A body that is there as a whole, with its links rewritten if it has any.
-    pub(crate) fn whole(&self, body: Bytes, head: &mut Parts) -> Bytes {
-        let Some(rewritten) = self.rewritten(&body, head) else { return body };
+    /// Turns a body that is there as a whole into the caller's, with its links rewritten if it has any.
+    pub(crate) fn whole(&self, body: Bytes, head: &mut Parts) -> Body {
+        let rewritten = match self.read_whole(&body, head) {
+            Whole::AsItCame => return Body::whole(body),
+            Whole::Rewritten(rewritten) => rewritten,
+            Whole::Long => return self.flowing(Pumped::of(body), head),
+        };
         if let Some(length) = head.headers.get_mut(header::CONTENT_LENGTH) {
             *length = rewritten.len().into();
         }
         forget_bytes(&mut head.headers);
-        rewritten.into()
+        Body::whole(rewritten.into())
     }
 
-    fn rewritten(&self, body: &[u8], head: &Parts) -> Option<Vec<u8>> {
-        let (text, packing) = self.text(head)?;
+    fn read_whole(&self, body: &[u8], head: &Parts) -> Whole {
+        let Some((text, packing)) = self.text(head) else { return Whole::AsItCame };
+        if body.is_empty() || (packing == Packing::Plain && !self.own.are_in(body)) {
+            return Whole::AsItCame;
+        }
+        let Some(rewriter) = self.rewriter(text) else { return Whole::AsItCame };
         match packing {
-            Packing::Plain if !self.own.are_in(body) => None,
-            Packing::Plain => self.rewriter(text)?.whole(body),
-            Packing::Gzip if body.is_empty() => None,
-            Packing::Gzip => self.rewriter(text)?.whole_packed(body),
+            Packing::Plain => rewriter.whole(body).map_or(Whole::AsItCame, Whole::Rewritten),
+            Packing::Gzip => rewriter.whole_packed(body, LONGEST_AT_ONCE),
         }
     }
 
-    /// What is to be done with a body that flows, if it may have links.
-    pub(crate) fn flowing(&self, head: &mut Parts) -> Option<Work> {
-        let (text, packing) = self.text(head)?;
-        let rewriter = self.rewriter(text)?;
+    /// Turns a body that flows into the caller's, with its links rewritten if it may have any.
+    pub(crate) fn flowing(&self, pumped: Pumped, head: &mut Parts) -> Body {
+        let Some((text, packing)) = self.text(head) else { return Body::flowing(pumped) };
+        let Some(rewriter) = self.rewriter(text) else { return Body::flowing(pumped) };
         head.headers.remove(header::CONTENT_LENGTH);
         forget_bytes(&mut head.headers);
-        Some(match packing {
+        let work = match packing {
             Packing::Plain => Work::Plain(rewriter),
             Packing::Gzip => Work::Gzip(Box::new(Packed::of(rewriter))),
-        })
+        };
+        Body::rewriting(Rewriting { pumped, work })
     }
 
     fn text(&self, head: &Parts) -> Option<(Text, Packing)> {
@@ -132,7 +142,7 @@ pub(crate) struct Rewriting {
 
 /// What is done with a body as it flows.
 #[derive(Debug)]
-pub(crate) enum Work {
+enum Work {
     Plain(Rewriter),
     Gzip(Box<Packed>),
     /// It is not what it says it is, so it passes as it came: first these, then the rest.
@@ -141,7 +151,7 @@ pub(crate) enum Work {
 
 /// A body that is unpacked, rewritten and packed again.
 #[derive(Debug)]
-pub(crate) struct Packed {
+struct Packed {
     /// `None` at the end.
     repacker: Option<Repacker>,
     /// What was taken from the pump, and not yet unpacked.
@@ -165,10 +175,6 @@ impl From<BadGzip> for Stop {
 }
 
 impl Rewriting {
-    pub(crate) fn of(pumped: Pumped, work: Work) -> Self {
-        Self { pumped, work }
-    }
-
     /// The next bytes, `None` at the end of the answer.
     pub(crate) fn poll_next(
         &mut self,

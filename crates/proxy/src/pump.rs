@@ -116,6 +116,13 @@ async fn make_room(
 }
 
 impl Pumped {
+    /// As if these bytes, and no more, had been pumped.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        let (tx, chunks) = mpsc::unbounded_channel();
+        let _ = tx.send(Ok(bytes));
+        Self { chunks, room: Arc::new(Semaphore::new(0)) }
+    }
+
     /// The next chunk, `None` at the end of the answer.
     pub(crate) fn poll_next(
         &mut self,

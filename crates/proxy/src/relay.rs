@@ -6,7 +6,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer::{Answer, Content};
 use crate::body::Body;
 use crate::headers;
-use crate::links::{Links, Rewriting};
+use crate::links::Links;
 use crate::pump::Pump;
 use crate::route::Route;
 
@@ -25,17 +25,17 @@ pub(crate) fn relay(
         links.locate(&mut head.headers);
     }
     let body = match answer.content {
-        Content::Whole(bytes) => Body::whole(match links {
+        Content::Whole(bytes) => match links {
             Some(links) => links.whole(bytes, &mut head),
-            None => bytes,
-        }),
+            None => Body::whole(bytes),
+        },
         Content::Begun { first, rest, claim } => {
             let patience = route.tenant.response_timeout;
             let pump = Pump { incoming: rest, patience, to_the_end: is_write, held: claim };
             let (pumped, pumping) = pump.start(first);
             tasks.spawn(pumping);
-            match links.and_then(|links| links.flowing(&mut head)) {
-                Some(work) => Body::rewriting(Rewriting::of(pumped, work)),
+            match links {
+                Some(links) => links.flowing(pumped, &mut head),
                 None => Body::flowing(pumped),
             }
         }

@@ -30,7 +30,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE};
 
 pub use hosts::OwnHosts;
-pub use repack::{BadGzip, Repacker};
+pub use repack::{BadGzip, Repacker, Whole};
 pub use rewriter::Rewriter;
 
 use crate::answer::Coding;

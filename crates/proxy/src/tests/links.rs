@@ -116,6 +116,19 @@ async fn what_was_packed_stays_packed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_unpacks_to_much_is_rewritten_a_step_at_a_time() {
+    let (given, expected) = (LINK.repeat(20_000), REWRITTEN.repeat(20_000));
+    let packed = gzip(&given);
+    assert!(packed.len() < zuora::ANSWER_LOOK);
+    let scene = Scene::of([Reply::new(200, &packed).with("content-encoding", "gzip")]);
+
+    let mut reading = scene.open("GET", "/v1/accounts", "").await;
+
+    assert_eq!(reading.field("content-length"), "", "it is not known beforehand");
+    assert!(gunzip(&reading.bytes().await) == expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_packed_answer_without_links_passes_as_it_came() {
     let packed = gzip(r#"{"next":null}"#);
     let scene = Scene::of([Reply::new(200, &packed).with("content-encoding", "gzip")]);

@@ -97,34 +97,55 @@ impl Repacker {
     }
 }
 
+/// What becomes of a packed text that is there as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// It has no link of ours, or cannot be unpacked.
+    AsItCame,
+    /// With its links rewritten, and packed again.
+    Rewritten(Vec<u8>),
+    /// It unpacks to so much that it is better rewritten a step at a time.
+    Long,
+}
+
 impl Rewriter {
-    /// All of a text that is packed with gzip, with its links rewritten and packed again; `None` if it has none of ours, or
-    /// cannot be unpacked.
+    /// Rewrites all of a text that is packed with gzip, unless it unpacks to more than `at_once` bytes.
     #[must_use]
-    pub fn whole_packed(self, packed: &[u8]) -> Option<Vec<u8>> {
+    pub fn whole_packed(self, packed: &[u8], at_once: usize) -> Whole {
         // Few answers have links, and packing costs more than all else.
-        if !has_links(self.clone(), packed).ok()? {
-            return None;
+        match has_links(self.clone(), packed, at_once) {
+            Ok(Some(true)) => self.repacked(packed).map_or(Whole::AsItCame, Whole::Rewritten),
+            Ok(Some(false)) | Err(_) => Whole::AsItCame,
+            Ok(None) => Whole::Long,
         }
+    }
+
+    fn repacked(self, packed: &[u8]) -> Result<Vec<u8>, BadGzip> {
         let mut repacker = Repacker::new(self);
         let mut rest = packed;
         while !rest.is_empty() {
-            rest = &rest[repacker.push(rest).ok()?..];
+            rest = &rest[repacker.push(rest)?..];
         }
-        repacker.finish().ok()
+        repacker.finish()
     }
 }
 
-fn has_links(mut rewriter: Rewriter, packed: &[u8]) -> io::Result<bool> {
+/// `None` if it unpacks to more than `at_once` bytes.
+fn has_links(mut rewriter: Rewriter, packed: &[u8], at_once: usize) -> io::Result<Option<bool>> {
     let mut unpacking = MultiGzDecoder::new(Vec::new());
     let mut rest = packed;
+    let mut unpacked = 0;
     while !rest.is_empty() {
         rest = &rest[unpacking.write(rest)?..];
         if rest.is_empty() {
             unpacking.flush()?;
         }
         rewriter.push(unpacking.get_ref());
+        unpacked += unpacking.get_ref().len();
+        if unpacked > at_once {
+            return Ok(None);
+        }
         unpacking.get_mut().clear();
     }
-    Ok(rewriter.rewritten() > 0)
+    Ok(Some(rewriter.rewritten() > 0))
 }

@@ -381,8 +381,13 @@ fn what_is_packed_stays_packed() {
         assert_eq!(gunzip(&repack(&packed, length).unwrap()), expected, "in pieces of {length}");
     }
     let rewriter = || Rewriter::new(&own(), Text::Json, BASE);
-    assert_eq!(gunzip(&rewriter().whole_packed(&packed).unwrap()), expected);
-    assert_eq!(rewriter().whole_packed(&gzip(r#"{"next":null}"#)), None, "it passes as it came");
+    let Whole::Rewritten(out) = rewriter().whole_packed(&packed, given.len()) else {
+        panic!("it has links");
+    };
+    assert_eq!(gunzip(&out), expected);
+    assert_eq!(rewriter().whole_packed(&packed, given.len() - 1), Whole::Long);
+    let plain = gzip(r#"{"next":null}"#);
+    assert_eq!(rewriter().whole_packed(&plain, 100), Whole::AsItCame);
 }
 
 #[test]
@@ -405,7 +410,7 @@ fn what_is_no_gzip_or_not_whole_does_not_pass_for_it() {
     {
         assert!(repack(bad, 11).is_err());
         let rewriter = Rewriter::new(&own(), Text::Json, BASE);
-        assert_eq!(rewriter.whole_packed(bad), None, "it passes as it came");
+        assert_eq!(rewriter.whole_packed(bad, 1 << 20), Whole::AsItCame);
     }
 }
 
