@@ -79,8 +79,13 @@ async fn who_may_log_in_changes_at_run_time() {
     let keys = "apiAccessKeyId: key\r\napiSecretAccessKey: 3\r\n";
     let call = request("GET", "/v1/accounts/A00000001", keys, "");
     assert_eq!(send(address, &call).await.status, 200);
+    let connected = send(address, &request("POST", "/v1/connections", keys, "")).await;
+    let cookie = format!("Cookie: {}\r\n", connected.header("set-cookie").unwrap());
+    let with_cookie = request("GET", "/v1/accounts/A00000001", &cookie, "");
+    assert_eq!(send(address, &with_cookie).await.status, 200);
     tenant.set_api_keys(&[]);
     assert_eq!(send(address, &call).await.status, 401);
+    assert_eq!(send(address, &with_cookie).await.status, 401, "its session ends with the key");
 }
 
 #[tokio::test]

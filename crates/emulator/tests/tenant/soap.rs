@@ -208,6 +208,10 @@ async fn without_its_session_in_the_envelope_a_call_is_refused() {
     // A token serves as a session if the call carries it in both places.
     assert_eq!(fault("", Some(&token)).await.as_deref(), Some("INVALID_SESSION"));
     assert_eq!(fault(&bearer(&token), Some(&token)).await, None);
+    let form = "client_id=other&client_secret=b&grant_type=client_credentials";
+    let other = send(tenant.address(), &request("POST", "/oauth/token", "", form)).await.json();
+    let other = bearer(other["access_token"].as_str().unwrap());
+    assert_eq!(fault(&other, Some(&token)).await.as_deref(), Some("INVALID_SESSION"));
 
     // And a session serves where the REST API takes one.
     let get = request("GET", "/v1/accounts/A00000001", &elsewhere, "");
@@ -215,7 +219,44 @@ async fn without_its_session_in_the_envelope_a_call_is_refused() {
     let seen = tenant.ledger().credentials;
     assert_eq!(seen["none"], 1);
     assert_eq!((seen["soap_session"], seen["bearer"], seen["zsession"]), (2, 1, 2));
-    assert_eq!(seen["bearer+soap_session"], 1);
+    assert_eq!(seen["bearer+soap_session"], 2);
+}
+
+#[tokio::test]
+async fn a_user_who_may_no_longer_log_in_has_no_session_either() {
+    let tenant = tenant(0).await;
+    let session = login(&tenant).await;
+    let body = "<a:login><a:username>u</a:username><a:password>p</a:password></a:login>";
+
+    tenant.set_soap_users(&[("u", "p")]);
+    assert_eq!(call(&tenant, "", Some(&session), QUERY).await.status, 200);
+    tenant.set_soap_users(&[("v", "w")]);
+
+    assert_eq!(call(&tenant, "", Some(&session), QUERY).await.status, 500);
+    assert_eq!(call(&tenant, "", None, body).await.status, 500);
+}
+
+#[tokio::test]
+async fn one_address_may_log_in_so_often_a_minute_whatever_the_way() {
+    let tenant = start(Options {
+        auth_per_minute: 2,
+        api_key: Some(("user".into(), "word".into())),
+        ..Options::default()
+    })
+    .await;
+    let body = "<a:login><a:username>u</a:username><a:password>p</a:password></a:login>";
+    let keys = "apiAccessKeyId: user\r\napiSecretAccessKey: word\r\n";
+    let connect = request("POST", "/v1/connections", keys, "");
+
+    assert_eq!(call(&tenant, "", None, body).await.status, 200);
+    assert_eq!(send(tenant.address(), &connect).await.status, 200);
+    let soap = call(&tenant, "", None, body).await;
+    let connection = send(tenant.address(), &connect).await;
+
+    assert_eq!((soap.status, connection.status), (429, 429));
+    assert_eq!(between(&soap, "FaultCode").as_deref(), Some("REQUEST_EXCEEDED_LIMIT"));
+    let ledger = tenant.ledger();
+    assert_eq!((ledger.soap_refused, ledger.connection_refused), (1, 1));
 }
 
 #[tokio::test]
