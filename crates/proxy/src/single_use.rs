@@ -34,13 +34,20 @@ impl SingleUse {
         let has_other =
             CREDENTIALS.iter().any(|name| headers.contains_key(name)) || has_session(headers);
         if headers.contains_key(SIGNATURE) && headers.contains_key(TOKEN) {
-            return Some(if has_other { Self::Mixed } else { Self::Signed });
+            let is_whole = says_once(headers, &SIGNATURE) && says_once(headers, &TOKEN);
+            return if has_other { Some(Self::Mixed) } else { is_whole.then_some(Self::Signed) };
         }
         let asks = *request.method() == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && method_asked_for(headers).is_some();
         (asks && !has_other).then_some(Self::Preflight)
     }
+}
+
+/// Zuora could take neither an empty one nor one of two.
+fn says_once(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut fields = headers.get_all(name).iter();
+    matches!((fields.next(), fields.next()), (Some(value), None) if !value.is_empty())
 }
 
 fn has_session(headers: &HeaderMap) -> bool {
@@ -74,6 +81,8 @@ mod tests {
         check("POST", &signed, Some(SingleUse::Signed));
         check("POST", &signed[..1], None);
         check("POST", &signed[1..], None);
+        check("POST", &[signed[0], signed[0], signed[1]], None);
+        check("POST", &[("signature", ""), signed[1]], None);
         for other in [
             ("authorization", "x"),
             ("cookie", "a=b; ZSESSION=x"),
