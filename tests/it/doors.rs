@@ -7,6 +7,7 @@ mod connections;
 mod cookies;
 mod keys;
 mod slowed;
+mod told;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
