@@ -2,6 +2,7 @@
 
 mod credentials;
 mod example;
+mod identities;
 mod mistakes;
 mod refused;
 mod retries;

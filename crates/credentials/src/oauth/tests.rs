@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::*;
-use crate::{AppCredential, SecretDigest, SigningKey};
+use crate::{AltName, AppCredential, CertificateName, ClientCertificate, SecretDigest, SigningKey};
 
 const ID: &str = "6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11";
 const SECRET: &str = "a+b/c=&d %41";
@@ -146,4 +146,50 @@ fn an_error_is_told_as_rfc_6749_says() {
     assert!(body["error_description"].is_string());
     assert_eq!(invalid.status(), StatusCode::BAD_REQUEST);
     assert_eq!(invalid.www_authenticate(), None);
+}
+
+#[test]
+fn an_app_may_prove_itself_by_its_certificate() {
+    let mut apps = apps();
+    let name = AltName::meant_by("storefront.internal");
+    apps.apps[1].certificate = Some(CertificateName::Alt(name.clone()));
+    let certificate = ClientCertificate { subject: None, alt_names: vec![name] };
+    let headers = HeaderMap::new();
+    let grant = |body: &str| {
+        let shown = Shown { headers: &headers, certificate: Some(&certificate), session: None };
+        let granted = apps.grant(shown, body.as_bytes(), SystemTime::now());
+        granted.map(|token| token.app()).map_err(|error| error.code())
+    };
+
+    assert_eq!(grant("grant_type=client_credentials"), Ok(1));
+    assert_eq!(grant(&format!("grant_type=client_credentials&client_id={ID}")), Ok(1));
+    assert_eq!(grant(&good_form()), Ok(1));
+    for other in
+        ["client_id=another+id", "client_id=nobody", "client_id=another+id&client_secret=other"]
+    {
+        let body = format!("grant_type=client_credentials&{other}");
+        assert_eq!(grant(&body), Err("invalid_client"), "{other}");
+    }
+    assert_eq!(
+        grant(&good_form().replace("client_secret=", "client_secret=x")),
+        Err("invalid_client")
+    );
+}
+
+#[test]
+fn the_app_that_a_refused_client_names_is_told_to_the_log() {
+    let claimed = |authorization: Option<&str>, body: &str| {
+        let stranger = grant(Some(FORM), authorization, body).unwrap_err().stranger();
+        stranger.map(|stranger| (stranger.claimed(), stranger.reason()))
+    };
+    let grant = ("grant_type", "client_credentials");
+    let wrong = form(&[("client_id", ID), ("client_secret", "wrong"), grant]);
+    let alone = "grant_type=client_credentials";
+
+    assert_eq!(claimed(None, &wrong), Some((Some(1), "unknown")));
+    assert_eq!(claimed(Some(&basic("batch:wrong")), alone), Some((Some(0), "unknown")));
+    assert_eq!(claimed(None, &wrong.replace(ID, "nobody")), Some((None, "unknown")));
+    assert_eq!(claimed(None, alone), Some((None, "missing")));
+    assert_eq!(claimed(Some("Basic ???"), alone), Some((None, "malformed")));
+    assert_eq!(claimed(None, ""), None, "nobody tried to be anybody");
 }
