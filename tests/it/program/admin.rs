@@ -200,7 +200,7 @@ async fn it_is_alive_but_not_ready_while_no_token_can_be_had() {
 
     let ready = look(running.admin, "/readyz").await;
     assert_eq!(ready.status, 503, "{ready:?}");
-    let why = "no valid token for tenant `production`: Zuora refuses the client id and secret";
+    let why = "no valid token for tenant `production`: Zuora refuses the credentials";
     assert!(ready.text().contains(why), "{ready:?}");
     assert_eq!(look(running.admin, "/livez").await.status, 200);
     assert_eq!(state(running.admin).await["ready"], false);
