@@ -194,6 +194,23 @@ async fn a_login_for_an_entity_stands_for_it() {
 }
 
 #[tokio::test]
+async fn a_prefix_that_means_the_tenant_is_in_the_address_and_hides_no_call() {
+    let house = house(options(), &["path_prefix: /sandbox"]).await;
+    let path = format!("/sandbox{PATH}");
+
+    let answer = send(house.address(), &path, &login(APP, SECRET, "")).await;
+    let ours = text(&answer, "Session").unwrap();
+    assert_eq!(text(&answer, "ServerUrl").unwrap(), format!("http://gw{path}"));
+    let answer = send(house.address(), &path, &envelope(Some(&ours), QUERY)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+
+    let two = envelope(Some(&ours), &format!("{QUERY}{CREATE}"));
+    let refused = send(house.address(), &path, &two).await;
+    assert_eq!(refused.header("zuora-gateway-error"), Some("bad-request"), "{refused:?}");
+    assert_eq!(house.tenant.ledger().executed_total, 1);
+}
+
+#[tokio::test]
 async fn policy_judges_soap_calls_by_their_names() {
     let tenant = Tenant::start(options()).await.unwrap();
     let base_url = tenant.base_url();
