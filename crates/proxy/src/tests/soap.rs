@@ -292,6 +292,22 @@ async fn a_second_call_behind_a_long_first_never_reaches_zuora_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_envelope_that_ends_badly_never_reaches_zuora_whole() {
+    let whole = envelope("", &format!("<create>{}</create>", "<row>1</row>".repeat(200_000)));
+    let scene = Scene::of([]);
+    for bad in [
+        // Something is missing at its end, and something stands behind it.
+        whole.replace("</soapenv:Envelope>\r\n", ""),
+        whole.replace("</soapenv:Envelope>\r\n", "</soapenv:Envelope"),
+        whole.replace("</soapenv:Envelope>\r\n", "</soapenv:Envelope>\r\n<!-- "),
+    ] {
+        is_fault(&scene.soap(&[], &bad).await, 500, "bad-request", "INVALID_VALUE");
+        is_fault(&scene.soap_in_chunks(&bad).await, 500, "bad-request", "INVALID_VALUE");
+    }
+    assert_eq!(scene.asked().len(), 0, "no whole request");
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_spelling_of_the_path_passes_unopened() {
     let scene = Scene::of([]);
     let bad = envelope("", &format!("{QUERY}<delete/>"));
