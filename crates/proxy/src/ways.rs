@@ -56,6 +56,17 @@ impl Ways {
         Ok(())
     }
 
+    /// Takes the prefix off the path of a request as [`Proxy`](crate::Proxy) does, and returns the tenant that it means, if
+    /// it says so.
+    ///
+    /// # Errors
+    /// If it means two tenants.
+    pub fn lead<B>(&self, request: &mut Request<B>) -> Result<Option<Arc<str>>, String> {
+        let mut arrival = Arrival::of(request, false);
+        self.arrive(request, &mut arrival).map_err(|error| error.to_string())?;
+        Ok(arrival.tenant)
+    }
+
     /// A target in absolute form names a host as well, which counts (RFC 9112 3.2.2), but not for everybody.
     fn by_host<B>(
         &self,

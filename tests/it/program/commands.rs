@@ -59,6 +59,50 @@ async fn check_shows_which_limits_are_only_counted_and_which_nothing_is_known_to
 }
 
 #[tokio::test]
+async fn check_shows_how_tenants_are_meant_and_lists_where_zuora_is() {
+    let first = "402880e4-9d1f-4c39-8a11-5f6e7d8c9b0a";
+    let text = |sandbox: &str| {
+        Yaml {
+            tenant: vec![
+                "soap_url: https://www.zuora.com".to_owned(),
+                format!("entities: [{{id: {first}, name: Acme}}]"),
+            ],
+            tenants: vec![("sandbox".into(), format!("environment: eu-api-sandbox{sandbox}"))],
+            app: vec!["tenant: [production, sandbox]".into(), "read_only: true".into()],
+            top: vec!["single_use: app".into()],
+            ..Yaml::default()
+        }
+        .text("https://rest.zuora.com", "state".as_ref())
+    };
+    let (_directory, path) = file(&text(", hosts: [test.example.com], path_prefix: /test"));
+    let (_directory, lost) = file(&text(""));
+
+    let output = run(&["check", "--config", &path]).await;
+    assert_ended(&output, 0);
+    for text in [
+        "tenant `sandbox` at https://rest.sandbox.eu.zuora.com:",
+        "    SOAP at https://sandbox.eu.zuora.com\n",
+        "    meant by host test.example.com, paths below /test\n",
+        &format!("    entity {first} `Acme`, the default\n"),
+        "app `app` calls `production`, `sandbox`, and only reads\n",
+        "single-use signature are those of app `app`",
+    ] {
+        assert!(output.out.contains(text), "no `{text}` in\n{}", output.out);
+    }
+    assert!(!output.out.contains("warning"), "{}", output.out);
+    let output = run(&["check", "--config", &lost]).await;
+    assert!(output.out.contains("warning: nothing tells calls of app `app` to tenant `sandbox`"));
+
+    let list = run(&["check", "--environments"]).await;
+    assert_ended(&list, 0);
+    for known in zuora::DATA_CENTRES {
+        let line = list.out.lines().find(|line| line.starts_with(&format!("{} ", known.name)));
+        let line = line.unwrap_or_else(|| panic!("no {} in\n{}", known.name, list.out));
+        assert!(line.contains(known.base_url) && line.contains(known.soap_url), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn check_tells_every_problem_at_once_with_its_place() {
     let (_directory, path) = file(
         r#"listen: {adress: "127.0.0.1:0"}
@@ -247,6 +291,84 @@ async fn explain_says_what_the_app_may_have() {
         }
         for text in absent {
             assert!(!output.out.contains(text), "`{text}` in\n{}", output.out);
+        }
+    }
+}
+
+#[tokio::test]
+async fn explain_says_which_tenant_and_entity_a_call_is_for() {
+    let (first, second) =
+        ("2c92c0f8-3720-4b6c-9d57-0a1b2c3d4e5f", "402880e4-9d1f-4c39-8a11-5f6e7d8c9b0a");
+    let yaml = Yaml {
+        tenant: vec![format!("entities: [{first}, {second}]")],
+        tenants: vec![(
+            "sandbox".into(),
+            "environment: eu-api-sandbox, hosts: [test.example.com], path_prefix: /test".into(),
+        )],
+        app: vec![
+            "tenant: [production, sandbox]".into(),
+            format!("entities: [{second}]"),
+            "deny: [operation DELETE_Account, SOAP delete]".into(),
+        ],
+        apps: vec![(
+            "reader".into(),
+            "client_id: 0c8ad1a2-3a3b-4f0e-8f5e-5f0f6f1b2c3d, secret: s, read_only: true".into(),
+        )],
+        ..Yaml::default()
+    };
+    let (_directory, path) = file(&yaml.text("https://rest.zuora.com", "state".as_ref()));
+    let entity = format!("entity       the one of 1 that it names, else {second}\n");
+    const SOAP: &str = "/test/apps/services/a/91.0";
+    let calls: [(&[&str], &[&str]); 12] = [
+        (
+            &["--app", "app", "GET", "/v1/accounts/A1"],
+            &["tenant       production\n", "sent to      https://rest.zuora.com/v1/", &entity],
+        ),
+        (
+            &["--app", "app", "GET", "/test/v1/accounts/A1"],
+            &[
+                "tenant       sandbox\n",
+                "sent to      https://rest.sandbox.eu.zuora.com/v1/accounts/A1\n",
+            ],
+        ),
+        (
+            &["--app", "app", "--host", "test.example.com:8080", "GET", "/v1/accounts/A1"],
+            &["tenant       sandbox\n", "GET_Account"],
+        ),
+        (
+            &["--app", "app", "DELETE", "/test/v1/accounts/A1"],
+            &["refused      with 403", "DELETE_Account"],
+        ),
+        (&["--app", "reader", "GET", "/test/v1/a"], &["refused      with 403: it means `sandbox`"]),
+        (
+            &["--app", "reader", "POST", "/v1/accounts"],
+            &["refused      with 403: ", "it is no read"],
+        ),
+        (&["--app", "reader", "POST", "/v1/action/query"], &["policy       allowed"]),
+        (
+            &["--app", "app", "GET", "/test/_gateway/whoami"],
+            &["answered     by the gateway itself"],
+        ),
+        (
+            &["--app", "app", "POST", "/rest/v1/connections"],
+            &["by the gateway itself, with a session"],
+        ),
+        (
+            &["--app", "app", "--soap", "query", "POST", SOAP],
+            &[
+                "policy       allowed",
+                "sent to      https://sandbox.eu.zuora.com/apps/services/a/91.0\n",
+            ],
+        ),
+        (&["--app", "app", "--soap", "delete", "POST", SOAP], &["refused      with 403"]),
+        (&["--app", "app", "POST", SOAP], &["policy       hangs on the SOAP call"]),
+    ];
+    for (arguments, expected) in calls {
+        let output = run(&[&["explain", "--config", &path], arguments].concat()).await;
+
+        assert_ended(&output, 0);
+        for text in expected {
+            assert!(output.out.contains(text), "{arguments:?}: no `{text}` in\n{}", output.out);
         }
     }
 }

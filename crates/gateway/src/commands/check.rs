@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use config::Config;
 use http::uri::Scheme;
 use proxy::POOLS;
+use zuora::{DATA_CENTRES, DataCentre};
 
 use super::unless_enforced;
 use crate::works;
@@ -16,13 +18,17 @@ use crate::works;
 #[derive(Debug, Args)]
 pub struct Check {
     /// The configuration to read.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "environments")]
+    config: Option<PathBuf>,
+    /// List Zuora's environments, as `environment` names them, with where each is.
+    #[arg(long, conflicts_with = "config")]
+    environments: bool,
 }
 
 impl Check {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let Some(config) = super::load(&self.config) else { return Ok(ExitCode::FAILURE) };
+        let Some(path) = &self.config else { return super::say(&environments()) };
+        let Some(config) = super::load(path) else { return Ok(ExitCode::FAILURE) };
         let unusable = works::unusable(&config);
         if !unusable.is_empty() {
             for problem in unusable {
@@ -30,13 +36,14 @@ impl Check {
             }
             return Ok(ExitCode::FAILURE);
         }
-        let mut text = format!("{}: good\n", self.config.display());
+        let mut text = format!("{}: good\n", path.display());
         for tenant in &config.tenants {
             let limits = tenant.concurrency.limits.iter().map(|(name, limit)| {
                 format!("{name} {}{}", limit.limit, unless_enforced(limit.enforce))
             });
             let limits = limits.collect::<Vec<_>>().join(", ");
             let _ = writeln!(text, "  tenant `{}` at {}: {limits}", tenant.name, tenant.base_url);
+            ways(&mut text, tenant);
         }
         for tenant in config.tenants.iter().filter(|tenant| sends_in_clear(tenant)) {
             let _ = writeln!(
@@ -56,10 +63,62 @@ impl Check {
         }
         for app in &config.apps {
             let tenants: Vec<_> = config.tenants_of(app).map(|tenant| &*tenant.name).collect();
-            let _ = writeln!(text, "  app `{}` calls `{}`", app.name, tenants.join("`, `"));
+            let reads = if app.read_only { ", and only reads" } else { "" };
+            let _ = writeln!(text, "  app `{}` calls `{}`{reads}", app.name, tenants.join("`, `"));
+        }
+        for (app, tenant) in config.apps.iter().flat_map(|app| unreachable(&config, app)) {
+            let _ = writeln!(
+                text,
+                "  warning: nothing tells calls of app `{app}` to tenant `{tenant}` from those to its first one: give \
+                 the tenant `hosts` or a `path_prefix`"
+            );
+        }
+        if let Some(app) = config.single_use {
+            let name = &config.apps[app].name;
+            let _ = writeln!(
+                text,
+                "  calls with Zuora's single-use signature are those of app `{name}`"
+            );
         }
         super::say(&text)
     }
+}
+
+/// Zuora's environments, one in a line.
+fn environments() -> String {
+    DATA_CENTRES.iter().fold(String::new(), |mut text, known| {
+        let DataCentre { name, base_url, soap_url } = known;
+        let _ = writeln!(text, "{name:<30} {base_url:<36} SOAP {soap_url}");
+        text
+    })
+}
+
+/// How apps reach a tenant, besides by being its.
+fn ways(text: &mut String, tenant: &config::Tenant) {
+    if let Some(soap_url) = &tenant.soap_url {
+        let _ = writeln!(text, "    SOAP at {soap_url}");
+    }
+    let hosts = tenant.hosts.iter().map(|host| format!("host {host}"));
+    let prefix = tenant.path_prefix.iter().map(|prefix| format!("paths below {prefix}"));
+    let ways: Vec<_> = hosts.chain(prefix).collect();
+    if !ways.is_empty() {
+        let _ = writeln!(text, "    meant by {}", ways.join(", "));
+    }
+    for (at, entity) in tenant.entities.iter().enumerate() {
+        let name = entity.name.as_ref().map(|name| format!(" `{name}`")).unwrap_or_default();
+        let default = if at == 0 { ", the default" } else { "" };
+        let _ = writeln!(text, "    entity {}{name}{default}", entity.id);
+    }
+}
+
+/// The tenants of an app that none of its calls can mean, with its name.
+fn unreachable<'c>(
+    config: &'c Config,
+    app: &'c config::App,
+) -> impl Iterator<Item = (&'c str, &'c str)> {
+    let others = config.tenants_of(app).skip(1);
+    let lost = others.filter(|tenant| tenant.hosts.is_empty() && tenant.path_prefix.is_none());
+    lost.map(|tenant| (&*app.name, &*tenant.name))
 }
 
 /// The limit types that have a limit and no operation: new ones of Zuora's, or mistyped ones.

@@ -5,11 +5,12 @@ mod repeats;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
 use config::{App, Config, Priority};
-use http::{Method, Uri};
+use http::{Method, Request, Uri, header};
 use zuora::{AsyncForm, LimitType, METHODS, Target, TrackId};
 
 use super::unless_enforced;
@@ -24,10 +25,26 @@ pub struct Explain {
     /// The app that would call. Default: the only one; needed if there are several.
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
+    /// The host by which the app would reach the gateway: with several tenants, it may choose one.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// The SOAP call in the envelope, as `query`.
+    #[arg(long, value_name = "CALL")]
+    soap: Option<String>,
     /// The method of the call, as `POST`.
     method: Method,
     /// The path of the call, with or without a query, as `/v1/accounts/A00000001`.
     path: String,
+}
+
+/// What is asked about.
+struct Asked<'a> {
+    method: &'a Method,
+    /// The path as the app would send it.
+    path: &'a str,
+    host: Option<&'a str>,
+    /// The SOAP call in the envelope.
+    soap: Option<&'a str>,
 }
 
 impl Explain {
@@ -38,7 +55,13 @@ impl Explain {
         if !uri.path().starts_with('/') {
             bail!("a path begins with `/`: `{}`", self.path);
         }
-        super::say(&explain(&config, app, &self.method, uri.path()))
+        let asked = Asked {
+            method: &self.method,
+            path: uri.path(),
+            host: self.host.as_deref(),
+            soap: self.soap.as_deref(),
+        };
+        super::say(&explain(&config, app, &asked))
     }
 
     fn find<'a>(&self, config: &'a Config) -> anyhow::Result<&'a App> {
@@ -55,28 +78,67 @@ impl Explain {
 }
 
 /// What happens to a call, as lines of a name and a text. One that is not sent ends early.
-fn explain(config: &Config, app: &App, method: &Method, path: &str) -> String {
-    let operation = zuora::classify(method, path);
-    let mut lines = vec![("call", format!("{method} {path} by `{}`", app.name))];
-    if !METHODS.contains(method) {
-        let known = METHODS.map(|method| method.to_string()).join(", ");
-        lines.push(("refused", format!("with 400: the method is none of {known}")));
-    } else if let Some(answer) = own_answer(operation, method, path) {
-        lines.push(("answered", format!("by the gateway itself, {answer}; Zuora sees nothing")));
-    } else {
-        lines.push(("operation", known(operation)));
-        match policy(app, method, path) {
-            Err(refusal) => lines.push(("refused", refusal)),
-            Ok(()) => {
-                lines.push(("policy", "allowed".to_owned()));
-                lines.extend(sent(config, app, method, operation, path));
-            }
-        }
-    }
+fn explain(config: &Config, app: &App, asked: &Asked<'_>) -> String {
+    let lines = lines(config, app, asked);
     lines.iter().fold(String::new(), |mut text, (name, what)| {
         let _ = writeln!(text, "{name:<12} {what}");
         text
     })
+}
+
+fn lines(config: &Config, app: &App, asked: &Asked<'_>) -> Vec<(&'static str, String)> {
+    let Asked { method, path, .. } = asked;
+    let mut lines = vec![("call", format!("{method} {path} by `{}`", app.name))];
+    if !METHODS.contains(method) {
+        let known = METHODS.map(|method| method.to_string()).join(", ");
+        lines.push(("refused", format!("with 400: the method is none of {known}")));
+        return lines;
+    }
+    let (tenant, path) = match arrive(config, app, asked) {
+        Ok(arrived) => arrived,
+        Err(refusal) => {
+            lines.push(("refused", refusal));
+            return lines;
+        }
+    };
+    let operation = zuora::classify(method, &path);
+    if config.tenants.len() > 1 {
+        lines.push(("tenant", config.tenants[tenant].name.to_string()));
+    }
+    if let Some(answer) = own_answer(operation, method, &path) {
+        lines.push(("answered", format!("by the gateway itself, {answer}; Zuora sees nothing")));
+        return lines;
+    }
+    lines.push(("operation", known(operation)));
+    match policy(app, &Asked { path: &path, ..*asked }) {
+        Err(refusal) => lines.push(("refused", refusal)),
+        Ok(said) => {
+            lines.push(("policy", said.to_owned()));
+            lines.extend(sent(config, app, tenant, method, operation, &path));
+        }
+    }
+    lines
+}
+
+/// The tenant that the call means, by its index, and the path that this tenant would see; else how it is refused.
+fn arrive(config: &Config, app: &App, asked: &Asked<'_>) -> Result<(usize, String), String> {
+    let request = Request::builder().method(asked.method).uri(asked.path);
+    let request = match asked.host {
+        Some(host) => request.header(header::HOST, host),
+        None => request,
+    };
+    let mut request = request.body(()).map_err(|error| format!("with 400: {error}"))?;
+    let meant = wiring::ways(config).lead(&mut request);
+    let tenant = match meant.map_err(|why| format!("with 400: {why}"))? {
+        None => app.tenants[0],
+        Some(name) => {
+            let meant = app.tenants.iter().find(|&&tenant| config.tenants[tenant].name == name);
+            *meant.ok_or_else(|| {
+                format!("with 403: it means `{name}`, which is no tenant of this app")
+            })?
+        }
+    };
+    Ok((tenant, request.uri().path().to_owned()))
 }
 
 /// What the gateway answers without Zuora; `None` if the call is for Zuora.
@@ -85,8 +147,10 @@ fn own_answer(
     method: &Method,
     path: &str,
 ) -> Option<&'static str> {
-    if operation.is_some_and(|operation| operation.path == "/oauth/token") {
-        return Some("with a token for the app");
+    match operation.map(|operation| operation.path) {
+        Some("/oauth/token") => return Some("with a token for the app"),
+        Some("/v1/connections") => return Some("with a session for the app"),
+        _ => {}
     }
     if !path.starts_with("/_gateway/") {
         return None;
@@ -104,30 +168,64 @@ fn known(operation: Option<&zuora::Operation>) -> String {
     }
 }
 
-/// Whether the app may make the call; else how it is refused.
-fn policy(app: &App, method: &Method, path: &str) -> Result<(), String> {
-    let target = Target::read(path).map_err(|bad| format!("with 400: {bad}"))?;
-    if wiring::policy(app).permits(method, &target) {
-        Ok(())
-    } else {
-        Err("with 403: `allow` does not name it, or `deny` does".to_owned())
+/// What policy says of a call that the app may make; else how it is refused.
+fn policy(app: &App, asked: &Asked<'_>) -> Result<&'static str, String> {
+    let target = Target::read(asked.path).map_err(|bad| format!("with 400: {bad}"))?;
+    let policy = wiring::policy(app);
+    let is_permitted = match asked.soap {
+        Some(call) => policy.permits_soap(asked.method, &target, call),
+        None if is_soap_service(&target) && !asked.method.is_safe() => {
+            return Ok("hangs on the SOAP call in the envelope: name it with --soap");
+        }
+        None => policy.permits(asked.method, &target),
+    };
+    match is_permitted {
+        true => Ok("allowed"),
+        false if policy.read_only => {
+            Err("with 403: `allow` does not name it, `deny` does, or it is no read".to_owned())
+        }
+        false => Err("with 403: `allow` does not name it, or `deny` does".to_owned()),
     }
+}
+
+fn is_soap_service(target: &Target<'_>) -> bool {
+    target.may_be_under(&["apps", "services"])
+}
+
+/// Where a path is sent to at a tenant.
+fn upstream(tenant: &config::Tenant, path: &str) -> String {
+    let is_rest = Target::read(path).is_ok_and(|target| !target.may_be_under(&["apps"]));
+    match (&tenant.soap_url, is_rest) {
+        (_, true) => format!("{}{path}", tenant.base_url),
+        (Some(soap_url), false) => format!("{soap_url}{path}"),
+        (None, false) => "nobody: it is answered 404, as the tenant has no `soap_url`".to_owned(),
+    }
+}
+
+/// Which entity a call is for; `None` if the tenant has only one.
+fn entity(tenant: &config::Tenant, app: &App) -> Option<String> {
+    let is_own = |id: &Arc<str>| app.entities.is_empty() || app.entities.contains(id);
+    let known = tenant.entities.iter().map(|entity| &entity.id).filter(|id| is_own(id)).count();
+    let of_tenant = |id: &&Arc<str>| tenant.entities.iter().any(|entity| entity.id == **id);
+    let first = app.entities.iter().find(of_tenant);
+    let default = first.or_else(|| tenant.entities.first().map(|entity| &entity.id))?;
+    Some(format!("the one of {known} that it names, else {default}"))
 }
 
 /// What happens to a call that goes to Zuora.
 fn sent(
     config: &Config,
     app: &App,
+    index: usize,
     method: &Method,
     operation: Option<&zuora::Operation>,
     path: &str,
 ) -> Vec<(&'static str, String)> {
-    let tenant = &config.tenants[app.tenants[0]];
-    let mut lines = vec![
-        ("sent to", format!("{}{path}", tenant.base_url)),
-        ("pool", pool(tenant, operation)),
-        ("share", share(config, app)),
-    ];
+    let tenant = &config.tenants[index];
+    let mut lines = vec![("sent to", upstream(tenant, path))];
+    lines.extend(entity(tenant, app).map(|entity| ("entity", entity)));
+    lines.push(("pool", pool(tenant, operation)));
+    lines.push(("share", share(config, app, index)));
     if let Some(cap) = app.max_in_flight {
         lines.push(("cap", format!("at most {cap} of the app's calls at once, over all pools")));
     }
@@ -164,14 +262,14 @@ fn pool(tenant: &config::Tenant, operation: Option<&zuora::Operation>) -> String
 }
 
 /// What the app may have of the pool when others want it too.
-fn share(config: &Config, app: &App) -> String {
+fn share(config: &Config, app: &App, tenant: usize) -> String {
     let priority = match app.priority {
         Priority::Interactive => "interactive",
         Priority::Standard => "standard",
         Priority::Batch => "batch",
         Priority::Scavenger => "scavenger: only what nobody else wants",
     };
-    let peers = config.apps.iter().filter(|peer| peer.calls(app.tenants[0]));
+    let peers = config.apps.iter().filter(|peer| peer.calls(tenant));
     let weights: u32 = peers.map(|peer| peer.weight.get()).sum();
     let reserve = match app.reserve {
         0 => String::new(),

@@ -44,9 +44,11 @@ pub struct OperationRule {
     id: &'static str,
     /// Its template, with `*` for each parameter.
     template: Pattern,
-    /// Those of the same method that a path of the template may mean instead, because they have a literal where this one
-    /// has a parameter.
+    /// Those of the same method that a path of the template means instead, because they have literals wherever the two
+    /// differ.
     instead: Vec<Pattern>,
+    /// Those that it may mean instead: each of the two has a literal where the other one has a parameter.
+    perhaps: Vec<Pattern>,
 }
 
 /// A SOAP call by its name; `None` for every one.
@@ -120,25 +122,34 @@ impl OperationRule {
         Ok(Self::from(own.ok_or(RuleError::Operation)?))
     }
 
+    /// Whether a path means this operation and no other.
     fn is(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
-        self.template.matches(method, path) && !self.is_another(method, path)
+        let is_another = |others: &[Pattern]| others.iter().any(|it| it.matches(method, path));
+        self.template.matches(method, path)
+            && !is_another(&self.instead)
+            && !is_another(&self.perhaps)
     }
 
+    /// Whether a path may mean this operation, to whoever reads it.
     fn may_be(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
-        self.template.matches_in_any_case(method, path) && !self.is_another(method, path)
-    }
-
-    fn is_another(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
-        self.instead.iter().any(|other| other.matches(method, path))
+        self.template.matches_in_any_case(method, path)
+            && !self.instead.iter().any(|other| other.matches(method, path))
     }
 }
 
 impl From<&Operation> for OperationRule {
     fn from(own: &Operation) -> Self {
-        let instead = operations()
-            .iter()
-            .filter(|other| other.method == own.method && wins(other.path, own.path));
-        Self { id: own.id, template: template(own), instead: instead.map(template).collect() }
+        let others = |relation: Relation| {
+            let others = operations().iter().filter(|other| other.method == own.method);
+            let others = others.filter(|other| Relation::of(other.path, own.path) == relation);
+            others.map(template).collect()
+        };
+        Self {
+            id: own.id,
+            template: template(own),
+            instead: others(Relation::Closer),
+            perhaps: others(Relation::Beside),
+        }
     }
 }
 
@@ -167,22 +178,37 @@ fn template(operation: &Operation) -> Pattern {
     Pattern::of(operation.method.clone(), plain.collect())
 }
 
-/// Whether some paths fit both templates, and mean `one`: at the first segment where only one of them has a parameter, it
-/// has the literal.
-fn wins(one: &str, other: &str) -> bool {
-    if one.split('/').count() != other.split('/').count() {
-        return false;
-    }
-    let mut wins = None;
-    for (one, other) in one.split('/').zip(other.split('/')) {
-        match (is_parameter(one), is_parameter(other)) {
-            (false, false) if one != other => return false,
-            (false, true) => wins = wins.or(Some(true)),
-            (true, false) => wins = wins.or(Some(false)),
-            _ => {}
+/// What one template is to another, for the paths that fit both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Relation {
+    /// It has literals wherever they differ, so such a path means it.
+    Closer,
+    /// Each has a literal where the other one has a parameter.
+    Beside,
+    /// There is no such path, or it means the other one.
+    None,
+}
+
+impl Relation {
+    fn of(one: &str, other: &str) -> Self {
+        if one.split('/').count() != other.split('/').count() {
+            return Self::None;
+        }
+        let (mut is_closer, mut is_wider) = (false, false);
+        for (one, other) in one.split('/').zip(other.split('/')) {
+            match (is_parameter(one), is_parameter(other)) {
+                (false, false) if one != other => return Self::None,
+                (false, true) => is_closer = true,
+                (true, false) => is_wider = true,
+                _ => {}
+            }
+        }
+        match (is_closer, is_wider) {
+            (true, false) => Self::Closer,
+            (true, true) => Self::Beside,
+            (false, _) => Self::None,
         }
     }
-    wins == Some(true)
 }
 
 fn is_parameter(segment: &str) -> bool {

@@ -275,3 +275,193 @@ fn a_pattern_is_shown_as_it_is_understood() {
         assert_eq!(written.parse::<Pattern>().unwrap().to_string(), shown);
     }
 }
+
+#[test]
+fn an_operation_is_its_paths_and_no_other_operation_s() {
+    let memo = policy(&["operation GET_CreditMemo"], &[]);
+    permits(&memo, "GET /v1/credit-memos/CM1", true);
+    permits(&memo, "HEAD /rest/v1/credit-memos/CM1/", true);
+    for call in [
+        "GET /v1/credit-memos",
+        "GET /v1/credit-memos/CM1/items",
+        "POST /v1/credit-memos/CM1",
+        "GET /V1/credit-memos/CM1",
+        "GET /v1/credit-memos/CM1%2Fitems",
+        "GET /v1/credit-memos//CM1",
+        // Another operation, which has a literal where this one has a parameter.
+        "GET /v1/credit-memos/pdf-status",
+        "GET /v1/credit-memos/pdf-status;x",
+    ] {
+        permits(&memo, call, false);
+    }
+
+    let but_memo = policy(&[], &["operation GET_CreditMemo"]);
+    for call in [
+        "GET /v1/credit-memos/CM1",
+        "HEAD /v1/credit-memos/CM1",
+        "GET /V1/Credit-Memos/CM1",
+        "GET //v1//credit-memos/CM1;x",
+        "GET /v1%2Fcredit-memos/CM1",
+        // Not the other one, to whoever is strict about letter case.
+        "GET /v1/credit-memos/PDF-status",
+    ] {
+        permits(&but_memo, call, false);
+    }
+    permits(&but_memo, "GET /v1/credit-memos/pdf-status", true);
+    permits(&but_memo, "PUT /v1/credit-memos/CM1", true);
+}
+
+#[test]
+fn a_path_of_two_operations_is_allowed_by_neither_and_denied_by_both() {
+    let call = "GET /v1/orders/term/ramp-metrics";
+    for id in ["operation GET_SubscriptionTermInfo", "operation GET_RampMetricsByOrderNumber"] {
+        permits(&policy(&[id], &[]), call, false);
+        permits(&policy(&[], &[id]), call, false);
+    }
+}
+
+#[test]
+fn every_operation_is_permitted_by_its_own_id_and_denied_by_it() {
+    for operation in crate::operations() {
+        let path: String = operation
+            .path
+            .split('/')
+            .skip(1)
+            .map(|segment| if segment.starts_with('{') { "X1" } else { segment })
+            .map(|segment| format!("/{segment}"))
+            .collect();
+        let call = format!("{} {path}", operation.method);
+        let id = format!("operation {}", operation.id);
+        let is_async = path.starts_with("/v1/async/");
+
+        permits(&policy(&[], &[&id]), &call, false);
+        // What is done later is done, so both must be allowed.
+        permits(&policy(&[&id], &[]), &call, !is_async);
+        let others = crate::operations().iter().filter(|other| other.id != operation.id);
+        let next = others.skip(operation.place()).chain(crate::operations()).next().unwrap();
+        let next = format!("operation {}", next.id);
+        if next != id {
+            permits(&policy(&[&next], &[]), &call, false);
+            permits(&policy(&[], &[&next]), &call, true);
+        }
+    }
+}
+
+#[track_caller]
+fn permits_soap(policy: &Policy, path: &str, name: &str, expected: bool) {
+    let target = Target::read(path).unwrap();
+    let got = policy.permits_soap(&Method::POST, &target, name);
+    assert_eq!(got, expected, "{name} at {path} under {policy:?}");
+}
+
+#[test]
+fn soap_calls_are_allowed_by_name_or_path_and_denied_by_either() {
+    const PATH: &str = "/apps/services/a/91.0";
+    let by_name = policy(&["SOAP query", "GET /v1/**"], &[]);
+    permits_soap(&by_name, PATH, "query", true);
+    for name in ["Query", "queryMore", "delete", ""] {
+        permits_soap(&by_name, PATH, name, false);
+    }
+    permits(&by_name, "POST /apps/services/a/91.0", false);
+
+    let by_path = policy(&["POST /apps/services/**"], &["SOAP delete"]);
+    permits_soap(&by_path, PATH, "query", true);
+    permits_soap(&by_path, "/apps/services%2Fa/91.0", "query", false);
+    for name in ["delete", "DELETE", "Delete"] {
+        permits_soap(&by_path, PATH, name, false);
+    }
+    // Nobody has read what is in it.
+    for call in ["POST /apps/services/a/91.0", "GET /APPS//services/a", "POST /apps%2Fservices/a"] {
+        permits(&policy(&[], &["SOAP delete"]), call, false);
+    }
+    permits(&policy(&[], &["SOAP delete"]), "GET /apps/servlet/GenerateWsdl", true);
+
+    permits_soap(&policy(&["SOAP *"], &[]), PATH, "anything", true);
+    permits_soap(&policy(&["SOAP *"], &["SOAP *"]), PATH, "query", false);
+    permits_soap(&policy(&["SOAP query"], &["* /apps/**"]), PATH, "query", false);
+    permits_soap(&policy(&["SOAP query"], &["* /APPS/**"]), PATH, "query", false);
+    permits_soap(&Policy::default(), PATH, "anything", true);
+}
+
+#[test]
+fn whoever_only_reads_is_permitted_what_every_reading_only_reads() {
+    let reads = Policy { read_only: true, ..Policy::default() };
+    for call in [
+        "GET /v1/accounts/A1",
+        "HEAD /nowhere",
+        "OPTIONS /v1/accounts",
+        "POST /v1/action/query",
+        "POST /rest/v1/action/queryMore/",
+        "GET /apps/servlet/GenerateWsdl",
+    ] {
+        permits(&reads, call, true);
+    }
+    for call in [
+        "POST /v1/accounts",
+        "PUT /v1/accounts/A1",
+        "PATCH /v1/accounts/A1",
+        "DELETE /v1/accounts/A1",
+        "POST /v1/action/update",
+        "POST /V1/action/query",
+        "POST /v1/action//query",
+        "POST /v1/action/query;x",
+        "POST /v1/action/%2Fquery",
+        "POST /v1/async/action/query",
+        "POST /apps/services/a/91.0",
+        "GET /apps/services/a/91.0",
+    ] {
+        permits(&reads, call, false);
+    }
+    for (name, expected) in [
+        ("query", true),
+        ("queryMore", true),
+        ("getUserInfo", true),
+        ("Query", false),
+        ("create", false),
+        ("amend", false),
+    ] {
+        permits_soap(&reads, "/apps/services/a/91.0", name, expected);
+    }
+    let narrower = Policy { read_only: true, ..policy(&["POST /v1/**"], &[]) };
+    permits(&narrower, "POST /v1/action/query", true);
+    permits(&narrower, "GET /v1/accounts/A1", false);
+}
+
+#[test]
+fn a_browser_may_ask_for_what_it_may_do() {
+    #[track_caller]
+    fn check(policy: &Policy, method: &Method, path: &str, expected: bool) {
+        let target = Target::read(path).unwrap();
+        assert_eq!(policy.permits_preflight(method, &target), expected, "{method} {path}");
+    }
+
+    let posts = policy(&["POST /v1/payment-methods/**"], &[]);
+    check(&posts, &Method::POST, "/v1/payment-methods", true);
+    check(&posts, &Method::GET, "/v1/payment-methods", false);
+    check(&posts, &Method::POST, "/v1/accounts", false);
+    let unasked = policy(&["POST /v1/**"], &["OPTIONS /v1/accounts"]);
+    check(&unasked, &Method::POST, "/v1/orders", true);
+    check(&unasked, &Method::POST, "/v1/Accounts", false);
+    check(&Policy { read_only: true, ..Policy::default() }, &Method::POST, "/v1/accounts", false);
+}
+
+#[test]
+fn an_entry_that_is_none_says_what_to_write() {
+    #[track_caller]
+    fn check(entry: &str, part: &str) {
+        let error = Rule::parse(entry).unwrap_err().to_string();
+        assert!(error.contains(part), "{entry}: {error}");
+    }
+
+    check("operation", "a method and a path");
+    check("operation no_such", "no operation has this id");
+    check("Operation POST_Account", "the method must be");
+    check("SOAP", "a method and a path");
+    check("SOAP Query", "Zuora writes `query`");
+    check("SOAP 1", "the name of a call");
+    check("SOAP a:query", "the name of a call");
+    check("SOAP a b", "a method and a path");
+    for entry in ["operation POST_Account", "SOAP query", "SOAP *", "SOAP somethingNew"] {
+        assert_eq!(Rule::parse(entry).unwrap().to_string(), entry);
+    }
+}

@@ -19,7 +19,8 @@ apps:
     );
     let config = config::parse(&text, Path::new("F"), &config::ProcessEnvironment);
     let config = config.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-    explain(&config, &config.apps[0], method, path)
+    let asked = Asked { method, path, host: None, soap: None };
+    explain(&config, &config.apps[0], &asked)
 }
 
 /// Checks the lines that begin with a name of `expected`.
