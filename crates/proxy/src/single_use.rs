@@ -21,6 +21,8 @@ const CREDENTIALS: [HeaderName; 3] = [
 pub(crate) enum SingleUse {
     /// It has that and nothing else.
     Signed,
+    /// It has that, but empty or more than once.
+    Broken,
     /// It has another one besides, so that it is not clear whose it is.
     Mixed,
     /// A browser asks whether a page may make a call (Fetch standard, CORS preflight).
@@ -35,7 +37,11 @@ impl SingleUse {
             CREDENTIALS.iter().any(|name| headers.contains_key(name)) || has_session(headers);
         if headers.contains_key(SIGNATURE) && headers.contains_key(TOKEN) {
             let is_whole = says_once(headers, &SIGNATURE) && says_once(headers, &TOKEN);
-            return if has_other { Some(Self::Mixed) } else { is_whole.then_some(Self::Signed) };
+            return Some(match (has_other, is_whole) {
+                (true, _) => Self::Mixed,
+                (false, true) => Self::Signed,
+                (false, false) => Self::Broken,
+            });
         }
         let asks = *request.method() == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
@@ -81,8 +87,8 @@ mod tests {
         check("POST", &signed, Some(SingleUse::Signed));
         check("POST", &signed[..1], None);
         check("POST", &signed[1..], None);
-        check("POST", &[signed[0], signed[0], signed[1]], None);
-        check("POST", &[("signature", ""), signed[1]], None);
+        check("POST", &[signed[0], signed[0], signed[1]], Some(SingleUse::Broken));
+        check("POST", &[("signature", ""), signed[1]], Some(SingleUse::Broken));
         for other in [
             ("authorization", "x"),
             ("cookie", "a=b; ZSESSION=x"),

@@ -58,7 +58,9 @@ impl Table {
                 return Ok((app, Door::SingleUse));
             }
             // Whoever has a credential that is not taken here is not taken for somebody without one.
-            (Some(SingleUse::Signed), None) => return Err(Unauthenticated::unknown()),
+            (Some(SingleUse::Signed), None) | (Some(SingleUse::Broken), _) => {
+                return Err(Unauthenticated::unknown());
+            }
             (Some(SingleUse::Mixed), _) => return Err(Unauthenticated::conflicting()),
             (Some(SingleUse::Preflight) | None, _) => {}
         }

@@ -155,7 +155,9 @@ async fn where_they_are_nobody_s_signed_calls_are_refused() {
     let yaml = Yaml { top: vec!["anonymous: app".into()], ..Yaml::default() };
     let anonymous = Scene::with(&yaml).await;
     anonymous.ask("without a credential", bare("GET", "/v1/a", "", "")).await;
-    anonymous.turns_away("nobody's", signed("/v1/payment-methods", ""), &[401]).await;
+    for (name, fields) in [("nobody's", ""), ("two", "Token: other\r\n")] {
+        anonymous.turns_away(name, signed("/v1/payment-methods", fields), &[401]).await;
+    }
     let (_, received) = anonymous.ask("with its own", get("/v1/a", "")).await;
     assert_eq!(received.fields("authorization").len(), 1);
 }
