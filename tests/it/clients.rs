@@ -6,6 +6,7 @@ mod fleet;
 mod guide;
 mod hard_wired;
 mod libraries;
+mod soap;
 mod table;
 
 use std::path::{Path, PathBuf};

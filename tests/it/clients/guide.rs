@@ -1,12 +1,14 @@
 //! The lines that `docs/clients.md` tells an app to change, run as they stand there.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use testkit::{House, SECRET};
 use tokio::process::Command;
 
+use super::soap::house_with_soap;
 use super::table::document;
-use super::{assert_clean, house, installed};
+use super::{assert_clean, installed};
 
 /// The lines that are run here; those of the part after it need names and certificates of Zuora's hosts.
 const PART: &str = "## Clients whose address can be set";
@@ -37,7 +39,7 @@ pub(super) fn pieces(part: &str) -> Vec<Piece> {
 }
 
 /// Runs a piece where the gateway is at this house's address, and tells what it printed.
-async fn run(piece: &Piece, house: &House) -> String {
+async fn run(piece: &Piece, house: &House, description: &Path) -> String {
     let (program, option) = match piece.language.as_str() {
         "python" => (testkit::client("python"), "-c"),
         "js" => (testkit::client("node"), "-e"),
@@ -52,7 +54,8 @@ async fn run(piece: &Piece, house: &House) -> String {
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("NODE_PATH", installed("node_modules"));
     command.env("NODE_OPTIONS", "--no-deprecation");
-    command.env("ZUORA_OPENAPI", installed("zuora.com.json"));
+    command.env("ZUORA_OPENAPI", installed("zuora.com.json")).env("ZUORA_WSDL", description);
+    command.current_dir(description.parent().unwrap());
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap();
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -65,9 +68,9 @@ async fn the_lines_of_the_guide_do_what_it_says() {
     let pieces = pieces(PART);
     assert!(pieces.len() >= 4, "{pieces:?}");
     for piece in &pieces {
-        let house = house().await;
+        let (house, _files, description) = house_with_soap().await;
 
-        let printed = run(piece, &house).await;
+        let printed = run(piece, &house, &description).await;
 
         assert!(printed.contains("Amber Trading 1"), "{}: {printed}", piece.heading);
         let ledger = house.tenant.ledger();

@@ -90,7 +90,7 @@ fn rows(document: &str) -> Vec<(String, BTreeSet<Deed>)> {
 
 #[test]
 fn every_client_in_the_guide_is_tested() {
-    let sources = ["curl", "hard_wired", "libraries"].map(|name| {
+    let sources = ["curl", "hard_wired", "libraries", "soap"].map(|name| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/clients").join(name);
         std::fs::read_to_string(path.with_extension("rs")).unwrap()
     });

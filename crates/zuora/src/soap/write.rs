@@ -17,12 +17,13 @@ pub fn fault(word: &str, message: &str, of_login: bool) -> String {
     ))
 }
 
-/// Returns the answer to a `login()` that succeeded: the session, and the address that the client is to call with it.
+/// Returns the answer to a `login()` that succeeded: the session, and the address that the client is to call with it. They
+/// stand in the order of the description, which some clients insist on.
 pub fn login_answer(session: &str, server_url: &str) -> String {
     let (session, server_url) = (escape(session), escape(server_url));
     envelope(&format!(
-        "<ns1:loginResponse xmlns:ns1=\"{API}\"><ns1:result><ns1:Session>{session}</ns1:Session>\
-         <ns1:ServerUrl>{server_url}</ns1:ServerUrl></ns1:result></ns1:loginResponse>"
+        "<ns1:loginResponse xmlns:ns1=\"{API}\"><ns1:result><ns1:ServerUrl>{server_url}</ns1:ServerUrl>\
+         <ns1:Session>{session}</ns1:Session></ns1:result></ns1:loginResponse>"
     ))
 }
 
