@@ -3,6 +3,7 @@
 mod heads;
 mod hostile;
 mod logins;
+mod random;
 mod splices;
 
 use super::*;
