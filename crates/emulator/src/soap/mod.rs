@@ -389,6 +389,12 @@ mod tests {
 
         assert!(call(session, "<getUserInfo/>").unwrap().session.is_some());
         assert!(call(elsewhere, "<getUserInfo/>").unwrap().session.is_none());
+        for half in [
+            "<x:SessionHeader xmlns:x=\"urn:x\"><session>s</session></x:SessionHeader>",
+            "<SessionHeader><session xmlns=\"urn:x\">s</session></SessionHeader>",
+        ] {
+            assert!(call(half, "<getUserInfo/>").unwrap().session.is_none(), "{half}");
+        }
         assert!(call(&session.repeat(2), "<getUserInfo/>").is_err());
         assert!(call(session, "<getUserInfo/><getUserInfo/>").is_err());
         assert!(call(session, "<getUserInfo xmlns=\"urn:x\"/>").is_err());

@@ -150,3 +150,31 @@ async fn a_session_of_the_older_kind_is_a_credential_too() {
     assert_eq!(ledger.logins[0].user.as_deref(), Some("user"));
     assert_eq!(ledger.effective_writes, 0, "a login changes nothing");
 }
+
+#[tokio::test]
+async fn the_cookie_of_an_answer_lives_as_long_as_somebody_calls() {
+    let lifetime = std::time::Duration::from_millis(300);
+    let tenant = start(Options {
+        session_lifetime: lifetime,
+        service_time: ServiceTime::ZERO,
+        ..Options::default()
+    })
+    .await;
+    let path = "/v1/accounts/A00000001";
+    let token = token(tenant.address()).await;
+    let with_token = request("GET", path, &bearer(&token), "");
+    let status = async |cookie: &str| {
+        let call = request("GET", path, &format!("Cookie: {cookie}\r\n"), "");
+        send(tenant.address(), &call).await.status
+    };
+
+    // The session of the token has been idle for too long, the token has not.
+    tokio::time::sleep(lifetime * 2).await;
+    let answer = send(tenant.address(), &with_token).await;
+    let cookie = answer.header("set-cookie").unwrap();
+    assert_eq!(status(cookie).await, 200);
+    let answer = send(tenant.address(), &with_token).await;
+    tenant.revoke_tokens();
+
+    assert_eq!(status(answer.header("set-cookie").unwrap()).await, 401, "it goes with the token");
+}

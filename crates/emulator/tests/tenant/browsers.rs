@@ -63,6 +63,8 @@ async fn a_signature_is_good_for_the_call_that_was_signed() {
         let answer = call(&tenant, method, path, &headers).await;
         assert_eq!((answer.status, code(&answer)), (401, 90_000_011), "{path} {more} {uri}");
     }
+    let headers = signed(&tenant, "GET", &uri).await;
+    assert_eq!(call(&tenant, "POST", "/v1/accounts", &headers).await.status, 401);
     let headers = signed(&tenant, "POST", &uri).await.replace("signature: ", "signature: x");
     assert_eq!(call(&tenant, "POST", "/v1/accounts", &headers).await.status, 401);
     let path = "/v1/files/size-10";
