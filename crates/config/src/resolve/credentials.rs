@@ -1,5 +1,7 @@
 //! Who the gateway is to Zuora: which credentials may stand together.
 
+use http::HeaderValue;
+
 use crate::reading::{At, Placed, Reading, Required};
 use crate::scalar::Text;
 use crate::{Credential, CredentialKind, Credentials, Pair, Secret, file};
@@ -65,6 +67,8 @@ fn credential(
     previous: Option<Written>,
     reading: &mut Reading<'_>,
 ) -> Option<Credential> {
+    let halves = [Some(&current), previous.as_ref()].into_iter().flatten();
+    halves.for_each(|(id, secret)| tell_what_no_field_takes(kind, id, secret, reading));
     let place = previous.as_ref().and_then(|(id, _)| id.0.clone());
     let (is_written, previous) = (previous.is_some(), previous.and_then(pair));
     let current = pair(current)?;
@@ -72,6 +76,26 @@ fn credential(
         reading.tell_at(&place, "`previous` is the same credential as the one above it");
     }
     (previous.is_some() || !is_written).then_some(Credential { kind, current, previous })
+}
+
+/// Where both go into header fields, they must be able to stand there.
+fn tell_what_no_field_takes(
+    kind: CredentialKind,
+    id: &Required<At<Text>>,
+    secret: &Required<At<Secret>>,
+    reading: &mut Reading<'_>,
+) {
+    if !matches!(kind, CredentialKind::ApiKey | CredentialKind::Connection(_)) {
+        return;
+    }
+    let is_field = |text: &str| HeaderValue::from_str(text).is_ok();
+    let message = "it cannot stand in a header field, where Zuora wants it";
+    if let Some(id) = id.0.as_ref().filter(|id| !is_field(&id.value.0)) {
+        reading.tell_at(id, message);
+    }
+    if let Some(secret) = secret.0.as_ref().filter(|secret| !is_field(secret.value.expose())) {
+        reading.tell_at(secret, message);
+    }
 }
 
 fn pair((id, secret): Written) -> Option<Pair> {

@@ -119,3 +119,22 @@ fn the_one_before_is_another_one() {
     );
     credentials("{api_key: {id: a, secret: b, previous: {id: a, secret: c}}}");
 }
+
+#[test]
+fn what_goes_into_a_field_can_stand_there() {
+    let why = "it cannot stand in a header field, where Zuora wants it";
+    refused(
+        r#"{api_key: {id: "a\nb", secret: "hidden\u0000"}}"#,
+        &[
+            &format!("4:33: tenants.production.credentials.api_key.id: {why}"),
+            &format!("4:49: tenants.production.credentials.api_key.secret: {why}"),
+        ],
+    );
+    refused(
+        r#"{connection: {id: a, secret: b, previous: {id: c, secret: "hidden\r"}}}"#,
+        &[&format!("4:76: tenants.production.credentials.connection.previous.secret: {why}")],
+    );
+    credentials(r#"{oauth: {client_id: a, client_secret: "b\nc"}}"#);
+    credentials(r#"{soap_login: {username: "\u00fc", password: "b\nc"}}"#);
+    credentials(r#"{api_key: {id: "j\u00fcrgen", secret: "b c"}}"#);
+}

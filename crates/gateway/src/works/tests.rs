@@ -203,3 +203,74 @@ async fn links_to_the_soap_server_are_a_tenants_own_as_well() {
     assert!(own.are_in(host.as_bytes()) && own.are_in(b"soap.example.com"));
     assert!(!own.are_in(b"example.org"));
 }
+
+const ENTITIES: [&str; 3] = [
+    "2c92a0f9-1111-4222-8333-6bd69165016a",
+    "2c92a0f9-1111-4222-8333-6bd69165016b",
+    "2c92a0f9-1111-4222-8333-6bd69165016c",
+];
+
+/// Which of the tokens of `after` were those of `before`, by entity.
+fn kept(before: &Tenant, after: &Tenant) -> Vec<bool> {
+    let was_there = |now: &proxy::Entity| {
+        let mut earlier = before.entities.iter().filter(|earlier| earlier.id == now.id);
+        earlier.any(|earlier| Arc::ptr_eq(&earlier.tokens, &now.tokens))
+    };
+    after.entities.iter().map(was_there).collect()
+}
+
+#[tokio::test]
+async fn an_entity_keeps_its_token_unless_another_one_becomes_the_default() {
+    let scene = Scene::start().await;
+    let with = |entities: &[&str]| {
+        let list = format!("    entities: [{}]\n", entities.join(", "));
+        scene.config(&Scene::tenant("one", &scene.one, &list))
+    };
+    let [first, second, third] = ENTITIES;
+    let works = Works::start(&with(&[first, second]), Start::Full).unwrap();
+    let before = tenant(&works, "one");
+    token(&before).await;
+    let idle: Vec<_> = before.entities.iter().map(|entity| entity.tokens.is_idle()).collect();
+    assert_eq!(idle, [false, true], "nobody has called the other one yet");
+
+    works.follow(&with(&[first, third, second])).unwrap();
+    let after = tenant(&works, "one");
+    assert_eq!(kept(&before, &after), [true, false, true]);
+
+    works.follow(&with(&[second, first])).unwrap();
+    let swapped = tenant(&works, "one");
+    assert_eq!(kept(&after, &swapped), [false, false]);
+    let idle: Vec<_> = swapped.entities.iter().map(|entity| entity.tokens.is_idle()).collect();
+    assert_eq!(idle, [false, true], "the default one is kept ready");
+}
+
+#[tokio::test]
+async fn credentials_of_another_kind_take_over_where_they_are_kept() {
+    let scene = Scene::start().await;
+    let with = |credentials: &str, soap: &Zuora| {
+        let tenant = Scene::tenant("one", &scene.one, "");
+        let written = "{oauth: {client_id: id, client_secret: secret}}";
+        let soap_url = format!("{{{credentials}}}\n    soap_url: {}", soap.base_url());
+        scene.config(&tenant.replace(written, &soap_url))
+    };
+    let oauth = "oauth: {client_id: id, client_secret: secret}";
+    let login = "soap_login: {username: u, password: p}";
+    let works = Works::start(&with(oauth, &scene.one), Start::Full).unwrap();
+    let before = tenant(&works, "one");
+    token(&before).await;
+
+    works.follow(&with("api_key: {id: me, secret: hidden}", &scene.one)).unwrap();
+    let keyed = tenant(&works, "one");
+    assert!(Arc::ptr_eq(&before.entities[0].tokens, &keyed.entities[0].tokens));
+    let now = keyed.entities[0].tokens.current(Instant::now()).await.unwrap();
+    assert_eq!(now.proof, credentials::Proof::api_key("me", "hidden").unwrap());
+
+    works.follow(&with(&format!("{oauth}, {login}"), &scene.one)).unwrap();
+    let both = tenant(&works, "one");
+    let soap = |tenant: &Tenant| tenant.entities[0].soap_tokens.clone().unwrap();
+    assert_eq!(scene.one.counters().soap_refused, 0);
+    works.follow(&with(&format!("{oauth}, {login}"), &scene.other)).unwrap();
+    let moved = tenant(&works, "one");
+    assert!(!Arc::ptr_eq(&soap(&both), &soap(&moved)), "a session stays with who gave it");
+    assert_eq!(kept(&both, &moved), [true]);
+}
