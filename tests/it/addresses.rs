@@ -26,6 +26,14 @@ struct Heard {
 
 impl Stage {
     async fn start(keys_of_sandbox: &str, listen: &[&str]) -> Self {
+        Self::start_with(keys_of_sandbox, None, listen).await
+    }
+
+    async fn start_with(
+        keys_of_sandbox: &str,
+        key_of_production: Option<&str>,
+        listen: &[&str],
+    ) -> Self {
         let (production, sandbox) = (RawUpstream::start().await, RawUpstream::start().await);
         let policy = r#"allow: ["GET /v1/accounts/**"]"#;
         let both = format!(
@@ -40,6 +48,7 @@ impl Stage {
                 "sandbox".to_owned(),
                 format!("base_url: \"{}\", {keys_of_sandbox}", sandbox.url()),
             )],
+            tenant: key_of_production.map(str::to_owned).into_iter().collect(),
             app: vec![policy.to_owned()],
             apps: vec![("both".to_owned(), both), ("one".to_owned(), one)],
             ..Yaml::default()
@@ -151,6 +160,15 @@ async fn a_host_chooses_the_tenant() {
     for other in ["xsandbox.example.com", "sandbox.example.com.evil.example", "example.com"] {
         stage.reaches_production(BOTH, path, other, path).await;
     }
+    // Who means one by the host and another by the prefix means neither.
+    let keys = "hosts: [sandbox.example.com], path_prefix: /sandbox";
+    let both = Stage::start_with(keys, Some("hosts: [production.example.com]"), &[]).await;
+    let prefixed = "/sandbox/v1/accounts/A1";
+    both.reaches_sandbox(BOTH, prefixed, "gw", path).await;
+    both.reaches_sandbox(BOTH, prefixed, "sandbox.example.com", path).await;
+    both.reaches_production(BOTH, path, "production.example.com", path).await;
+    both.reaches_nobody(BOTH, prefixed, "production.example.com").await;
+    both.reaches_nobody(ONE, prefixed, "production.example.com").await;
     // A target that names one host and a field that names another can be read in two ways.
     stage.reaches_nobody(BOTH, "http://sandbox.example.com/v1/accounts/A1", "gw").await;
     stage.reaches_nobody(BOTH, "http://gw/v1/accounts/A1", host).await;

@@ -291,6 +291,59 @@ async fn a_link_is_found_wherever_the_bytes_are_cut() {
     }
 }
 
+/// Longer than what is looked at as a whole, so that it is rewritten while it flows.
+const LONG: usize = 400_000;
+
+#[tokio::test]
+async fn a_link_is_found_wherever_a_flowing_answer_is_cut() {
+    let scene = Scene::start().await;
+    let rows = r#"{"id":"2c92a0f96bd69165016bdcbd","amount":0E-9},"#.repeat(LONG / 48);
+    let begin = format!(r#"{{"rows":[{rows}1]"#);
+    let end = |url: &str| format!(r#","nextPage" : "{url}/v1/x","success":true}}"#);
+    let tail = end(&scene.upstream.url());
+    let chunk = |piece: &str| format!("{:x}\r\n{piece}\r\n", piece.len());
+    for at in 1..tail.len() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let play = Play::send(format!("{head}{}{}", chunk(&begin), chunk(&tail[..at])))
+            .pause(Duration::from_millis(5))
+            .then(format!("{}0\r\n\r\n", chunk(&tail[at..])));
+        let answer = played_to(&scene, "cut", get("/v1/accounts", ""), play).await;
+        assert!(answer.text() == format!("{begin}{}", end("http://gw")), "cut at {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_flowing_answer_may_be_packed_and_its_links_lead_to_the_gateway() {
+    let scene = Scene::start().await;
+    // What gzip cannot make small.
+    let mut state = 17_u64;
+    let rows: String = (0..LONG)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'a' + u8::try_from(state >> 33 & 15).unwrap())
+        })
+        .collect();
+    let body = |url: &str| {
+        format!(
+            r#"{{"next":"{url}/a","rows":"{rows}","nextPage":"{url}/v1/x?page=2","uri":"{}"}}"#,
+            scene.upstream.url()
+        )
+    };
+    let packed = gzip(body(&scene.upstream.url()).as_bytes());
+    let (first, last) = packed.split_at(packed.len() / 2);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-MD5: x\r\n";
+    let play = Play::send(format!("{head}Content-Length: {}\r\n\r\n", packed.len()))
+        .then(first)
+        .pause(Duration::from_millis(20))
+        .then(last);
+
+    let answer = played_to(&scene, "packed", get("/v1/accounts", ""), play).await;
+
+    assert_eq!(answer.field("content-encoding"), Some("gzip"));
+    assert_eq!((answer.field("content-md5"), answer.field("content-length")), (None, None));
+    assert!(gunzip(&answer.body) == body("http://gw"));
+}
+
 #[tokio::test]
 async fn every_byte_by_itself_and_a_link_across_all_of_them() {
     let scene = Scene::start().await;
