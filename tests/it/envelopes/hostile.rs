@@ -89,6 +89,40 @@ async fn what_cannot_be_read_is_not_passed_on() {
     }
 }
 
+/// Zuora would read other characters, and perhaps another call, from the same bytes.
+#[tokio::test]
+async fn an_envelope_that_says_it_is_written_otherwise_is_not_passed_on() {
+    let soap = soap(&[]).await;
+    let text = envelope(&soap.session, QUERY);
+    let cases = [
+        "Content-Encoding: gzip\r\n",
+        "Content-Encoding: identity, deflate\r\n",
+        "Content-Type: text/xml; charset=utf-16\r\n",
+        "Content-Type: text/xml; charset=\"UTF-7\"\r\n",
+        "Content-Type: text/xml;charset = iso-8859-1\r\n",
+        "Content-Type: text/xml; charset=utf-8; charset=utf-16\r\n",
+        "Content-Type: text/xml; charset*=utf-16\r\n",
+    ];
+    for fields in cases {
+        soap.scene.upstream.forget();
+        let plain = "Content-Type: text/xml; charset=utf-8\r\n";
+        let others = if fields.starts_with("Content-Type") { "" } else { plain };
+        let asked = call(fields, &text).replacen(plain, others, 1);
+        let answer = soap.scene.exchange(fields, asked).await.answer;
+        is_a_fault(fields, &answer);
+        assert_eq!(soap.scene.upstream.received().len(), 0, "{fields}");
+    }
+    for fields in
+        ["Content-Type: text/xml\r\n", "Content-Type: TEXT/XML; action=x; charset=\"UTF-8\"\r\n"]
+    {
+        soap.scene.upstream.forget();
+        let asked =
+            call(fields, &text).replacen("Content-Type: text/xml; charset=utf-8\r\n", "", 1);
+        let answer = soap.scene.exchange(fields, asked).await.answer;
+        assert_eq!((answer.status, soap.scene.upstream.requests().len()), (200, 1), "{fields}");
+    }
+}
+
 #[tokio::test]
 async fn soap_is_soap_however_its_address_is_spelt() {
     let soap = soap(&[r#"deny: ["SOAP delete"]"#]).await;
