@@ -310,6 +310,8 @@ fn a_session_is_found_in_whatever_cookies_clients_send() {
         format!("ZSession={session}; Path=/; Secure; HttpOnly"),
         format!("ZSession={session}; Path=/; HttpOnly, JSESSIONID=x; Path=/apps"),
         format!("ZSession={session};"),
+        // Two `Set-Cookie` lines, joined as header fields usually may be.
+        format!("ZSession={session}, JSESSIONID=x"),
         format!("ZSession={session}; ZSession={session}"),
     ];
     for cookie in &good {
