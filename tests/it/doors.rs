@@ -5,6 +5,7 @@ mod agreement;
 mod certificates;
 mod connections;
 mod cookies;
+mod http2;
 mod keys;
 mod slowed;
 mod told;
