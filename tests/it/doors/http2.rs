@@ -9,14 +9,12 @@ use crate::caller::connect_h2;
 use crate::wire::attack::Scene;
 use crate::wire::upstream::{Play, SHARED_TOKEN};
 
+type Fields<'f> = &'f [(&'f str, &'f str)];
+
 const HOST: &str = "gateway.example.com:8443";
 
 /// `GET` over HTTP/2 with these fields, each apart.
-async fn ask(
-    scene: &Scene,
-    path: &str,
-    fields: &[(&str, &str)],
-) -> (StatusCode, HeaderMap, String) {
+async fn ask(scene: &Scene, path: &str, fields: Fields<'_>) -> (StatusCode, HeaderMap, String) {
     let mut request = Request::builder().uri(format!("http://{HOST}{path}"));
     for (name, value) in fields {
         request = request.header(*name, *value);
@@ -54,7 +52,7 @@ async fn crumbs_are_one_cookie_and_two_proofs_are_two() {
     let ours = format!("ZSession={}", session(&scene, &THE_APP).await);
     let bearer = format!("Bearer {}", THE_APP.secret);
     let theirs = format!("Bearer {OTHER_SECRET}");
-    let cases: [(&[(&str, &str)], Option<&str>); 7] = [
+    let cases: [(Fields<'_>, _); 7] = [
         (&[("cookie", "theme=dark"), ("cookie", &ours), ("cookie", "lang=de")], Some("app")),
         (&[("cookie", &ours), ("authorization", &bearer)], Some("app")),
         (&[("cookie", &ours), ("authorization", &theirs)], None),

@@ -195,6 +195,15 @@ fn attempts() -> Vec<Attempt> {
             app: "",
         },
         Attempt {
+            what: "a cookie beyond all bounds",
+            bytes: request(get, &format!("{good}Cookie: a={}\r\n", "x".repeat(70_000)), ""),
+            status: 431,
+            shape: Shape::Json(50_000_020),
+            error: "too-large",
+            claimed: None,
+            app: "",
+        },
+        Attempt {
             what: "an oversized cookie",
             bytes: request(get, &format!("{good}Cookie: ZSession={}\r\n", "x".repeat(20_000)), ""),
             status: 401,
