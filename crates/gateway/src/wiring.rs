@@ -255,11 +255,11 @@ mod tests {
 apps:
   job: {{tenant: sandbox, client_id: 0c8ad1a2-3a3b-4f0e-8f5e-5f0f6f1b2c3d, secret: other}}
   storefront:
-    tenant: production
     client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11
     secret: secret
-{app}
-"
+{own}{app}
+",
+            own = if app.contains("tenant:") { "" } else { "    tenant: production\n" },
         );
         config::parse(&text, Path::new("F"), &config::ProcessEnvironment).unwrap()
     }
@@ -362,6 +362,19 @@ apps:
         );
         assert_eq!(storefront.queue_timeout, Duration::from_secs(7));
         assert_eq!(shown_apps(&config, 1)[0].queue_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn an_app_has_its_turns_at_each_of_its_tenants() {
+        let both = config("", "    tenant: [production, sandbox]\n    weight: 3");
+
+        let names = |tenant| -> Vec<_> {
+            let apps = admission_settings(&both, tenant).apps;
+            apps.iter().map(|app| (app.name.to_string(), app.weight.get())).collect()
+        };
+        assert_eq!(names(0), [("storefront".to_owned(), 3)]);
+        assert_eq!(names(1), [("job".to_owned(), 1), ("storefront".to_owned(), 3)]);
+        assert_eq!(shown_apps(&both, 1).len(), 2);
     }
 
     #[test]
