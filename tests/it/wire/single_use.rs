@@ -147,6 +147,23 @@ async fn a_signature_beside_another_credential_is_neither() {
 }
 
 #[tokio::test]
+async fn a_signature_opens_no_envelope() {
+    let yaml = Yaml {
+        tenant: vec!["soap_url: http://127.0.0.1:1".into()],
+        top: vec!["single_use: app".into()],
+        ..Yaml::default()
+    };
+    let scene = Scene::with(&yaml).await;
+    let envelope = r#"<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><query xmlns="http://api.zuora.com/"/></e:Body></e:Envelope>"#;
+    let fields = format!("{SIGNED}Content-Type: text/xml\r\n");
+
+    let call = bare("POST", "/apps/services/a/91.0", &fields, envelope);
+    let answer = scene.exchange("an envelope", call).await.answer;
+
+    assert_eq!(answer.field("zuora-gateway-error"), Some("unauthenticated"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn where_they_are_nobody_s_signed_calls_are_refused() {
     let nobody = Scene::start().await;
     nobody.turns_away("nobody's", signed("/v1/payment-methods", ""), &[401]).await;
