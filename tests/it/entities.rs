@@ -1,9 +1,10 @@
 //! Entities: which ones an app may name, in every way to name them, and which one is meant when it names none. The
 //! judge is a tenant of sockets, which must see the one that was judged.
 
-use testkit::Yaml;
+use testkit::{SECRET, Yaml};
 
 use crate::wire::attack::{Scene, get};
+use crate::wire::upstream::RawUpstream;
 
 /// Three entities of the tenant, the first its default, and one that is not served.
 const GERMANY: &str = "2c92a0f9-1111-4222-8333-6bd69165016a";
@@ -126,5 +127,83 @@ async fn without_entities_what_an_app_names_goes_on_and_nothing_is_added() {
     let (_, received) = scene.ask("none", get("/v1/accounts/A1", "")).await;
     for field in ["zuora-entity-ids", "entityid", "entityname"] {
         assert!(received.fields(field).is_empty(), "{}", received.text());
+    }
+}
+
+/// A SOAP call: what stands in the header and the body of its envelope.
+fn soap(header: &str, body: &str) -> String {
+    let envelope = format!(
+        "<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\" xmlns:a=\"http://api.zuora.com/\"><e:Header>{header}</e:Header><e:Body>{body}</e:Body></e:Envelope>"
+    );
+    let length = envelope.len();
+    format!(
+        "POST /apps/services/a/91.0 HTTP/1.1\r\nHost: gw\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\n\r\n{envelope}"
+    )
+}
+
+#[tokio::test]
+async fn a_session_is_no_way_to_another_entity() {
+    let upstream = RawUpstream::start().await;
+    let tenant = vec![
+        format!("soap_url: {}", upstream.url()),
+        format!(
+            "entities: [{{id: {GERMANY}, name: Germany}}, {{id: {FRANCE}, name: France}}, {{id: {SPAIN}, name: Spain}}]"
+        ),
+    ];
+    let app = vec![format!("entities: [{GERMANY}, {FRANCE}]")];
+    let scene = Scene::before(upstream, &Yaml { tenant, app, ..Yaml::default() }).await;
+    let login = |entity: &str| {
+        soap(
+            "",
+            &format!(
+                "<a:login><a:username>app</a:username><a:password>{SECRET}</a:password>{entity}</a:login>"
+            ),
+        )
+    };
+    let call = |session: &str| {
+        soap(
+            &format!("<a:SessionHeader><a:session>{session}</a:session></a:SessionHeader>"),
+            "<a:query/>",
+        )
+    };
+    for entity in [
+        format!("<a:entityId>{}</a:entityId>", without_hyphens(SPAIN)),
+        format!("<a:entityId>{SPAIN}</a:entityId>"),
+        "<a:entityName>Spain</a:entityName>".to_owned(),
+        format!("<a:entityId>{ELSEWHERE}</a:entityId>"),
+        format!("<a:entityId>{FRANCE}</a:entityId><a:entityName>Spain</a:entityName>"),
+    ] {
+        let answer = scene.exchange(&entity, login(&entity)).await.answer;
+        assert!(answer.status == 500 && !answer.text().contains("ession>"), "{entity}: {answer:?}");
+    }
+
+    for entity in
+        [format!("<a:entityId>{FRANCE}</a:entityId>"), "<a:entityName>France</a:entityName>".into()]
+    {
+        let answer = scene.exchange(&entity, login(&entity)).await.answer.text();
+        let session = answer.split("ession>").nth(1).unwrap().split("</").next().unwrap();
+        let (answer, received) = scene.ask(&entity, call(session)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(received.fields("zuora-entity-ids"), [FRANCE]);
+        // Whoever changes what is said of the entity in it gets no further than by a field.
+        let changed = session.replace(FRANCE, SPAIN);
+        assert_ne!(changed, session);
+        for forged in
+            [changed, format!("{session}~{SPAIN}"), session.replace(FRANCE, "x&#13;&#10;y")]
+        {
+            scene.upstream.forget();
+            let answer = scene.exchange("forged", call(&forged)).await.answer;
+            assert_eq!(
+                (answer.status, scene.upstream.received().len()),
+                (500, 0),
+                "{forged}: {answer:?}"
+            );
+        }
+        // A field says what it says, and is judged by itself.
+        let asked = call(session)
+            .replace("Host: gw\r\n", &format!("Host: gw\r\nZuora-Entity-Ids: {SPAIN}\r\n"));
+        scene.upstream.forget();
+        let answer = scene.exchange("a field", asked).await.answer;
+        assert_eq!((answer.status, scene.upstream.received().len()), (500, 0), "{answer:?}");
     }
 }
