@@ -45,6 +45,15 @@ async fn who_names_no_entity_means_the_first_that_it_may() {
 }
 
 #[tokio::test]
+async fn what_is_said_for_an_app_is_not_the_apps_to_take_off() {
+    let scene = scene(Some(&[FRANCE])).await;
+    for name in ["Zuora-Entity-Ids", "zuora-entity-ids, close", "entityId"] {
+        let fields = format!("Connection: {name}\r\n");
+        assert_eq!(asked_for(&scene, &fields).await, FRANCE, "{fields}");
+    }
+}
+
+#[tokio::test]
 async fn an_entity_may_be_named_in_each_of_zuoras_ways() {
     let scene = scene(Some(&[GERMANY, FRANCE])).await;
     let ways = [

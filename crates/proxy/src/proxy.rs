@@ -242,13 +242,8 @@ impl Proxy {
         let route = Route::find(app, call.operation, side, fields, &self.metrics)?;
         let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
-        if door != Door::SingleUse {
-            if route.is_vague() {
-                return Err(BadRequest::WhichEntity.into());
-            }
-            if let Some((field, id)) = route.entity().unsaid(request.headers()) {
-                request.headers_mut().insert(field, id);
-            }
+        if door != Door::SingleUse && route.is_vague() {
+            return Err(BadRequest::WhichEntity.into());
         }
 
         let app = &route.app;
@@ -442,6 +437,12 @@ async fn prepare(
     let (mut head, body) = request.into_parts();
     let forwards = headers::max_forwards(&head.method, &head.headers);
     headers::towards_zuora(&mut head.headers);
+    // After the fields that end here: `Connection` of the caller must not take off what is said for it.
+    if !call.is_single_use()
+        && let Some((field, id)) = route.entity().unsaid(&head.headers)
+    {
+        head.headers.insert(field, id);
+    }
     if let Some(forwards) = forwards {
         head.headers.insert(header::MAX_FORWARDS, forwards.saturating_sub(1).into());
     }
