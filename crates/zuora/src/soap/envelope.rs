@@ -85,10 +85,18 @@ pub enum BadEnvelope {
         "the envelope must hold at most one `SessionHeader` of Zuora's, with one plain `session`"
     )]
     Session,
+    /// An entry of WS-Security: a credential that would be passed on.
+    #[error(
+        "credentials of WS-Security are not taken: call `login()`, or send an `Authorization` field"
+    )]
+    Security,
+    /// An entry of WS-Addressing, which may name another call than the `Body`, and who gets the answer.
+    #[error("the `Header` must have no entries of WS-Addressing")]
+    Addressing,
     /// A `Body` without a call, or with two.
     #[error("the `Body` must hold exactly one call")]
     Calls,
-    /// Something else in `login` than each of its fields once.
+    /// Something else in `login` than each of its fields once, or another spelling of it.
     #[error("`login` takes `username`, `password`, `entityId` and `entityName`, each at most once")]
     Login,
     /// The call did not come soon enough.
@@ -331,8 +339,11 @@ impl Envelope {
     ) -> Result<Place, BadEnvelope> {
         let (namespace, local) = self.namespaces.resolve_element(tag.name());
         let local = local.into_inner();
-        let is_in = |wanted: &str| matches!(&namespace, ResolveResult::Bound(namespace) if namespace.0 == wanted);
-        let (is_soap, is_api) = (is_in(SOAP), is_in(API));
+        let namespace = match &namespace {
+            ResolveResult::Bound(namespace) => namespace.0,
+            ResolveResult::Unbound | ResolveResult::Unknown(_) => "",
+        };
+        let (is_soap, is_api) = (namespace == SOAP, namespace == API);
         let name = tag.name().0;
         let content = range.end;
         let slash = range.end.saturating_sub(2)..range.end;
@@ -370,6 +381,9 @@ impl Envelope {
                 });
                 Ok(Place::SessionHeader)
             }
+            Place::Header if local.eq_ignore_ascii_case("Security") => Err(BadEnvelope::Security),
+            // Those of all its versions end alike.
+            Place::Header if namespace.ends_with("/addressing") => Err(BadEnvelope::Addressing),
             Place::Header => Ok(Place::Entry),
             Place::SessionHeader => {
                 let is_first = self.session.begins.replace(content).is_none();
@@ -383,6 +397,8 @@ impl Envelope {
             }
             Place::Session => Err(BadEnvelope::Session),
             Place::Body if local == "login" => Ok(Place::Login),
+            // With a name and a password in it, as it would be sent on.
+            Place::Body if local.eq_ignore_ascii_case("login") => Err(BadEnvelope::Login),
             Place::Body => {
                 self.conclude(local.into(), None, range)?;
                 Ok(Place::Call)

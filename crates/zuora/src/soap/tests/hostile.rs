@@ -63,6 +63,33 @@ fn a_session_is_plain_text() {
 }
 
 #[test]
+fn no_other_credential_is_passed_on() {
+    for name in ["w:Security", "w:security", "z:Security", "Security"] {
+        let entry = format!(
+            "<{name} xmlns:w='urn:w'><w:UsernameToken><w:Password>p</w:Password></w:UsernameToken></{name}>"
+        );
+        check(&headed(&entry), Security);
+    }
+    check(&headed("<w:Security xmlns:w='urn:w'/>"), Security);
+    for call in ["Login", "LOGIN", "z:logIn"] {
+        let login = format!("<{call} xmlns:z='{API}'><password>p</password></{call}>");
+        check(&envelope("", &login), Login);
+    }
+}
+
+#[test]
+fn an_envelope_names_no_other_call_and_no_other_place_for_the_answer() {
+    for namespace in
+        ["http://www.w3.org/2005/08/addressing", "http://schemas.xmlsoap.org/ws/2004/08/addressing"]
+    {
+        for name in ["Action", "To", "ReplyTo"] {
+            let entry = format!("<a:{name} xmlns:a='{namespace}'>urn:delete</a:{name}>");
+            check(&headed(&entry), Addressing);
+        }
+    }
+}
+
+#[test]
 fn there_is_one_body_with_one_call() {
     check(&envelope("", ""), Calls);
     check(&envelope("", " <!-- none --> "), Calls);
