@@ -48,7 +48,7 @@ impl Received {
     /// Puts back what was read of it, so that it comes again, in one piece. `envelope` has seen this much, and sees the
     /// rest as it comes: where it refuses, the body ends with its error.
     pub(crate) fn put_back(&mut self, read: Bytes, envelope: Box<Envelope>) {
-        self.envelope = (!self.is_end_stream()).then_some(envelope);
+        self.envelope = (!self.has_all_come()).then_some(envelope);
         self.again = read;
     }
 
@@ -60,15 +60,24 @@ impl Received {
     /// Shows the envelope, if there is one, what has come of it. Its end is seen with its last piece: whoever sends it on
     /// does not ask again once it has as much as was announced.
     fn watch(&mut self, piece: Option<&Bytes>) -> Result<(), BadEnvelope> {
+        let is_last = self.has_all_come();
         let Some(envelope) = &mut self.envelope else { return Ok(()) };
         if let Some(piece) = piece {
             envelope.read(piece)?;
         }
-        if self.incoming.as_ref().is_none_or(Incoming::is_end_stream) {
+        if is_last {
             envelope.end()?;
             self.envelope = None;
         }
         Ok(())
+    }
+
+    /// Whether nothing more of it can arrive. Over HTTP/2, the last of an announced length may be there before its end is
+    /// told.
+    pub(crate) fn has_all_come(&self) -> bool {
+        let has_come =
+            |body: &Incoming| body.is_end_stream() || body.size_hint().exact() == Some(0);
+        self.incoming.as_ref().is_none_or(has_come)
     }
 
     /// Whether the connection ends if the rest of this body is not wanted.

@@ -52,6 +52,12 @@ pub(crate) enum BadRequest {
     Envelope(#[from] zuora::soap::BadEnvelope),
     #[error("a SOAP envelope must be sent without `Content-Encoding`")]
     PackedEnvelope,
+    #[error("a SOAP envelope must be sent as `Content-Type: text/xml`")]
+    NoEnvelope,
+    #[error(
+        "which entity has this name? List those of the tenant under its `entities`, or log in with `entityId`"
+    )]
+    UnknownName,
     #[error("`SOAPAction` must be sent at most once, and name no other call than the envelope")]
     SoapAction,
     #[error("the request body did not arrive whole")]

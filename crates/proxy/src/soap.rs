@@ -135,7 +135,12 @@ fn entity_of<'a>(login: &'a Login, app: &'a App) -> Result<Option<&'a str>, Erro
         return Ok(None);
     }
     let configured = app.tenant.entities[app.entity(&fields)?].id.as_deref();
-    Ok(configured.or(login.entity_id.as_deref()))
+    match (configured, &login.entity_name) {
+        (Some(id), _) => Ok(Some(id)),
+        // A session carries ids only.
+        (None, Some(_)) => Err(BadRequest::UnknownName.into()),
+        (None, None) => Ok(login.entity_id.as_deref()),
+    }
 }
 
 async fn read_head(body: &mut Received) -> Result<Head, BadRequest> {
@@ -146,7 +151,7 @@ async fn read_head(body: &mut Received) -> Result<Head, BadRequest> {
         envelope.read(&piece)?;
         read.push(piece);
     }
-    if http_body::Body::is_end_stream(body) {
+    if body.has_all_come() {
         envelope.end()?;
     }
     let head = envelope.head().cloned().ok_or(BadEnvelope::Incomplete)?;
@@ -162,7 +167,11 @@ fn check_coding(headers: &HeaderMap) -> Result<(), BadRequest> {
     let media =
         single(headers, &header::CONTENT_TYPE, BadRequest::Envelope(BadEnvelope::Encoding))?;
     let media = media.unwrap_or_default().to_ascii_lowercase();
-    let mut parameters = media.split(|byte| *byte == b';').skip(1).map(<[u8]>::trim_ascii);
+    let mut parameters = media.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    // In a body of another type, as one of several parts, a server may find another envelope than this one.
+    if !matches!(parameters.next(), Some(b"text/xml" | b"application/xml")) {
+        return Err(BadRequest::NoEnvelope);
+    }
     let is_read = parameters.all(|parameter| match parameter.strip_prefix(b"charset") {
         None => true,
         Some(charset) => {

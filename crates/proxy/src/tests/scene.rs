@@ -21,7 +21,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use telemetry::{Inventory, Metrics, Readings};
 use tokio::time::{Duration, Instant, sleep};
 use zuora::Policy;
@@ -392,6 +392,32 @@ impl Scene {
         let body = BodyExt::boxed(StreamBody::new(frames));
         let fields = [("content-type", "text/xml")];
         self.send("POST", "/apps/services/a/91.0", &fields, body).await.whole().await
+    }
+
+    /// Makes a SOAP call over HTTP/2, with an announced length and an end that comes by itself. Returns the status of the
+    /// answer.
+    pub(super) async fn soap_over_http2(&self, envelope: &str) -> StatusCode {
+        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let proxy = Arc::clone(&self.proxy);
+        let service = service_fn(move |request| {
+            let proxy = Arc::clone(&proxy);
+            async move { Ok::<_, Infallible>(proxy.handle(request, &Peer::default()).await) }
+        });
+        let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(theirs), service);
+        tokio::spawn(serving);
+        let handshake =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ours));
+        let (mut sender, connection) = handshake.await.unwrap();
+        let _connection = Hold(tokio::spawn(async move { drop(connection.await) }));
+        let request = Request::post("http://gateway/apps/services/a/91.0")
+            .header("authorization", format!("Bearer {SECRET}"))
+            .header("content-type", "text/xml")
+            .header("content-length", envelope.len());
+        let all = Bytes::from(envelope.to_owned());
+        let frames = futures_util::stream::once(async { Ok::<_, Infallible>(Frame::data(all)) });
+        let request = request.body(BodyExt::boxed(StreamBody::new(frames))).unwrap();
+        sender.send_request(request).await.unwrap().status()
     }
 
     /// Sends a body of an announced length that begins to arrive only after a while.

@@ -261,11 +261,68 @@ async fn what_can_be_read_in_two_ways_is_refused_before_anybody_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_a_body_that_is_nothing_but_the_envelope_is_taken() {
+    let scene = Scene::of([]);
+    // To whoever goes by the type, the envelope is the one in the text.
+    let other = envelope("", "<delete/>");
+    let part = format!("\r\n--x\r\nContent-Type: text/xml\r\n\r\n{other}\r\n--x--\r\n");
+    let sent = envelope("", &format!("<query><![CDATA[{part}]]></query>"));
+    for media in [
+        "multipart/related; boundary=x; type=\"text/xml\"",
+        "application/x-www-form-urlencoded",
+        "application/json",
+        "text/xml, multipart/related",
+        "",
+    ] {
+        let answer = scene.soap(&[("content-type", media)], &sent).await;
+        is_fault(&answer, 500, "bad-request", "INVALID_VALUE");
+    }
+    assert_eq!(scene.asked().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_of_ws_security_are_refused_with_what_to_use() {
+    let scene = Scene::of([]);
+    let security = "<soapenv:Header><w:Security xmlns:w=\"urn:w\"><w:Password>p-word</w:Password></w:Security></soapenv:Header>";
+
+    let answer = scene.soap(&[], &envelope(security, QUERY)).await;
+
+    is_fault(&answer, 500, "bad-request", "INVALID_VALUE");
+    assert!(answer.body.contains("login") && answer.body.contains("Authorization"), "{answer:?}");
+    assert!(!answer.body.contains("p-word"));
+    assert_eq!(scene.asked().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entity_is_not_forgotten_for_its_name_alone() {
+    let scene = Scene::of([]);
+    let login = zuora::soap::login_request("app", SECRET, None, Some("Germany"));
+
+    let answer = scene.soap(&[NOBODY], &login).await;
+
+    is_fault(&answer, 500, "bad-request", "INVALID_VALUE");
+    assert!(answer.body.contains("entities"), "it says what to set: {answer:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_the_end_of_an_envelope_is_seen_as_well() {
+    let whole = envelope("", &format!("<create>{}</create>", "<row>1</row>".repeat(200_000)));
+    let scene = Scene::of([answer()]);
+
+    let answer = scene.soap_over_http2(&whole.replace("</soapenv:Envelope>\r\n", "")).await;
+    assert_ne!(answer, StatusCode::OK);
+    assert_eq!(scene.asked().len(), 0, "no whole request");
+
+    assert_eq!(scene.soap_over_http2(&whole).await, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_clients_say_of_an_envelope_is_taken() {
     let fields = [
         ("content-type", "text/xml; charset=\"UTF-8\""),
         ("content-type", "text/xml;charset=utf-8;action=\"query\""),
         ("content-type", "application/xml"),
+        ("content-type", "Text/XML ;charset=utf-8"),
         ("soapaction", "query"),
         ("soapaction", "\"http://api.zuora.com/query\""),
         ("soapaction", "\"\""),
