@@ -50,7 +50,7 @@ async fn ten_thousand_random_calls_are_judged_as_the_documents_say() {
     }
 
     // A judge that says the same to everything proves nothing.
-    assert!(counts.iter().all(|count| *count > 1_500), "{counts:?}");
+    assert!(counts.iter().all(|count| *count > 1_000), "{counts:?}");
 }
 
 /// A gateway with an app for each of `rules`.
