@@ -28,6 +28,9 @@ use zuora::links::{OwnHosts, Repacker, Rewriter, Text};
 /// The app that calls.
 const APP: &str = "bench";
 
+/// Where links are to lead.
+const BASE: &str = "http://gateway.internal:8080";
+
 /// What is given to the rewriter at a time: as much as one read of a connection brings at most.
 const PIECE: usize = 64 * 1024;
 
@@ -77,6 +80,7 @@ fn alone(options: &Options) -> Result<()> {
         options.megabytes, options.rounds
     );
     let mut table = Table::new(&["listing", "links", "MB/s, median", "MB/s, best"]);
+    let own = own_hosts()?;
     for listing in LISTINGS {
         let text = listing.text("rest.zuora.com", options.megabytes);
         let bytes = if listing.is_packed() { listing.packed(&text) } else { text.clone() };
@@ -84,7 +88,7 @@ fn alone(options: &Options) -> Result<()> {
         let mut links = 0;
         for _ in 0..options.rounds {
             let start = Instant::now();
-            links = rewrite(&bytes, listing.is_packed())?;
+            links = rewrite(&own, &bytes, listing.is_packed())?;
             seconds.push(start.elapsed().as_secs_f64());
         }
         let per_second = |seconds: f64| format!("{:.0}", text.len() as f64 / 1e6 / seconds);
@@ -93,14 +97,44 @@ fn alone(options: &Options) -> Result<()> {
         table.row([listing.title().to_owned(), links, median, best]);
     }
     println!("{table}");
+
+    let mut table = Table::new(&["answer of 1 KB", "µs, median", "µs, best"]);
+    for listing in LISTINGS {
+        let text = listing.text_of("rest.zuora.com", 1000);
+        let bytes = if listing.is_packed() { listing.packed(&text) } else { text };
+        let mut micros = Samples::default();
+        for _ in 0..200 {
+            let start = Instant::now();
+            for _ in 0..100 {
+                rewrite_whole(&own, black_box(&bytes), listing.is_packed());
+            }
+            micros.push(start.elapsed().as_secs_f64() * 1e6 / 100.0);
+        }
+        let figures = [micros.median(), micros.best()].map(|micros| format!("{micros:.2}"));
+        table.row(std::iter::once(listing.title().to_owned()).chain(figures));
+    }
+    println!("{table}");
     Ok(())
 }
 
-fn rewrite(bytes: &[u8], is_packed: bool) -> Result<u64> {
+fn own_hosts() -> Result<Arc<OwnHosts>> {
     let addresses = ["https://rest.zuora.com", "https://www.zuora.com"].map(str::parse);
     let addresses = addresses.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let own = Arc::new(OwnHosts::of(&addresses));
-    let mut rewriter = Rewriter::new(&own, Text::Json, "http://gateway.internal:8080");
+    Ok(Arc::new(OwnHosts::of(&addresses)))
+}
+
+/// What is done with an answer that is there as a whole.
+fn rewrite_whole(own: &Arc<OwnHosts>, bytes: &[u8], is_packed: bool) {
+    let rewriter = || Rewriter::new(own, Text::Json, BASE);
+    if is_packed {
+        black_box(rewriter().whole_packed(bytes, 1024 * 1024));
+    } else if own.are_in(bytes) {
+        black_box(rewriter().whole(bytes));
+    }
+}
+
+fn rewrite(own: &Arc<OwnHosts>, bytes: &[u8], is_packed: bool) -> Result<u64> {
+    let mut rewriter = Rewriter::new(own, Text::Json, BASE);
     if !is_packed {
         for piece in bytes.chunks(PIECE) {
             black_box(rewriter.push(piece));

@@ -1,10 +1,11 @@
 //! Rewriting a text that is packed with gzip.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
 
-use flate2::Compression;
 use flate2::write::{GzEncoder, MultiGzDecoder};
+use flate2::{Compression, Decompress, FlushDecompress, Status};
 
 use super::Rewriter;
 
@@ -113,10 +114,11 @@ impl Rewriter {
     #[must_use]
     pub fn whole_packed(self, packed: &[u8], at_once: usize) -> Whole {
         // Few answers have links, and packing costs more than all else.
-        match has_links(self.clone(), packed, at_once) {
-            Ok(Some(true)) => self.repacked(packed).map_or(Whole::AsItCame, Whole::Rewritten),
-            Ok(Some(false)) | Err(_) => Whole::AsItCame,
-            Ok(None) => Whole::Long,
+        match LOOKING.with_borrow_mut(|unpacker| unpacker.look(&mut self.clone(), packed, at_once))
+        {
+            Some(Look::Links) => self.repacked(packed).map_or(Whole::AsItCame, Whole::Rewritten),
+            Some(Look::NoLinks) | None => Whole::AsItCame,
+            Some(Look::Long) => Whole::Long,
         }
     }
 
@@ -130,22 +132,84 @@ impl Rewriter {
     }
 }
 
-/// `None` if it unpacks to more than `at_once` bytes.
-fn has_links(mut rewriter: Rewriter, packed: &[u8], at_once: usize) -> io::Result<Option<bool>> {
-    let mut unpacking = MultiGzDecoder::new(Vec::new());
-    let mut rest = packed;
-    let mut unpacked = 0;
-    while !rest.is_empty() {
-        rest = &rest[unpacking.write(rest)?..];
-        if rest.is_empty() {
-            unpacking.flush()?;
-        }
-        rewriter.push(unpacking.get_ref());
-        unpacked += unpacking.get_ref().len();
-        if unpacked > at_once {
-            return Ok(None);
-        }
-        unpacking.get_mut().clear();
+thread_local! {
+    /// Kept, as making one costs more than unpacking a short answer.
+    static LOOKING: RefCell<Unpacker> = RefCell::new(Unpacker::new());
+}
+
+/// How much is unpacked in a step of looking.
+const STEP: usize = 32 * 1024;
+
+/// Unpacks to look, and no more. Whether checksums are right shows when it is packed again.
+struct Unpacker {
+    inflate: Decompress,
+    text: Vec<u8>,
+}
+
+/// What a look at a packed text shows.
+enum Look {
+    Links,
+    NoLinks,
+    /// It unpacks to more than is looked at.
+    Long,
+}
+
+impl Unpacker {
+    fn new() -> Self {
+        Self { inflate: Decompress::new(false), text: vec![0; STEP] }
     }
-    Ok(Some(rewriter.rewritten() > 0))
+
+    /// `None` if it is not gzip, or not whole.
+    fn look(&mut self, rewriter: &mut Rewriter, packed: &[u8], at_once: usize) -> Option<Look> {
+        let mut rest = packed;
+        let mut unpacked = 0;
+        while !rest.is_empty() {
+            rest = after_head(rest)?;
+            self.inflate.reset(false);
+            loop {
+                let (taken, made) = (self.inflate.total_in(), self.inflate.total_out());
+                let step = self.inflate.decompress(rest, &mut self.text, FlushDecompress::None);
+                let status = step.ok()?;
+                let taken = usize::try_from(self.inflate.total_in() - taken).ok()?;
+                let made = usize::try_from(self.inflate.total_out() - made).ok()?;
+                rest = &rest[taken..];
+                rewriter.push(&self.text[..made]);
+                unpacked += made;
+                if unpacked > at_once {
+                    return Some(Look::Long);
+                }
+                match status {
+                    Status::StreamEnd => break,
+                    Status::Ok | Status::BufError if taken + made > 0 => {}
+                    Status::Ok | Status::BufError => return None,
+                }
+            }
+            // Checksum and length (RFC 1952 2.3.1).
+            rest = rest.get(8..)?;
+        }
+        Some(if rewriter.rewritten() > 0 { Look::Links } else { Look::NoLinks })
+    }
+}
+
+/// What follows the head of a member of gzip (RFC 1952 2.3).
+fn after_head(packed: &[u8]) -> Option<&[u8]> {
+    const CHECKSUM: u8 = 2;
+    const EXTRA: u8 = 4;
+    const NAME: u8 = 8;
+    const COMMENT: u8 = 16;
+    let (head, mut rest) = packed.split_at_checked(10)?;
+    let flags = head[3];
+    if !head.starts_with(&[0x1f, 0x8b, 8]) {
+        return None;
+    }
+    if flags & EXTRA > 0 {
+        let (length, after) = rest.split_at_checked(2)?;
+        rest = after.get(usize::from(u16::from_le_bytes([length[0], length[1]]))..)?;
+    }
+    for text in [NAME, COMMENT] {
+        if flags & text > 0 {
+            rest = &rest[memchr::memchr(0, rest)? + 1..];
+        }
+    }
+    if flags & CHECKSUM > 0 { rest.get(2..) } else { Some(rest) }
 }

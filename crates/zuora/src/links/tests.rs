@@ -401,6 +401,52 @@ fn members_of_gzip_are_one_text() {
 }
 
 #[test]
+fn heads_of_gzip_may_say_more_and_members_follow_each_other() {
+    let text = r#"{"next":"https://rest.zuora.com/v1"}"#;
+    let mut full = flate2::GzBuilder::new()
+        .extra(b"extra\0".to_vec())
+        .filename("a name")
+        .comment("a comment")
+        .write(Vec::new(), Compression::default());
+    full.write_all(text.as_bytes()).unwrap();
+    let full = full.finish().unwrap();
+    let rewriter = || Rewriter::new(&own(), Text::Json, BASE);
+
+    for (packed, whole) in
+        [(full.clone(), text.len()), ([full, gzip(text)].concat(), 2 * text.len())]
+    {
+        let Whole::Rewritten(out) = rewriter().whole_packed(&packed, whole) else {
+            panic!("it has links");
+        };
+        assert_eq!(
+            gunzip(&out),
+            r#"{"next":"http://gateway:8080/sandbox/v1"}"#.repeat(whole / text.len())
+        );
+    }
+    let parts = [gzip(r#"{"next":"https://rest.zu"#), gzip(r#"ora.com/v1"}"#)].concat();
+    assert!(matches!(rewriter().whole_packed(&parts, 100), Whole::Rewritten(_)));
+    // A head with a checksum of its own (RFC 1952), which nobody is known to write.
+    let mut with_checksum = gzip(text);
+    with_checksum[3] = 2;
+    let crc = {
+        let mut crc = flate2::Crc::new();
+        crc.update(&with_checksum[..10]);
+        (crc.sum() as u16).to_le_bytes()
+    };
+    with_checksum.splice(10..10, crc);
+    assert!(matches!(rewriter().whole_packed(&with_checksum, 100), Whole::Rewritten(_)));
+}
+
+#[test]
+fn any_cut_of_gzip_passes_as_it_came() {
+    let packed = gzip(&r#"{"next":"https://rest.zuora.com/v1"}"#.repeat(10));
+    for end in 0..packed.len() {
+        let rewriter = Rewriter::new(&own(), Text::Json, BASE);
+        assert_eq!(rewriter.whole_packed(&packed[..end], 1000), Whole::AsItCame, "cut at {end}");
+    }
+}
+
+#[test]
 fn what_is_no_gzip_or_not_whole_does_not_pass_for_it() {
     let packed = gzip(&r#"{"next":"https://rest.zuora.com/v1"}"#.repeat(100));
     let mut spoilt = packed.clone();
