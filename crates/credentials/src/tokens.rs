@@ -231,7 +231,7 @@ impl Tokens {
         if !self.shared.asked.load(Ordering::Relaxed) {
             self.shared.asked.store(true, Ordering::Relaxed);
         }
-        if let Some(token) = self.shared.state.borrow().usable(Instant::now(), Since::ANY) {
+        if let Some(token) = self.shared.state.borrow().usable(Instant::now(), Since::NEVER) {
             return Ok(token);
         }
         let mut changes = self.shared.state.subscribe();
@@ -355,6 +355,8 @@ struct Since(u64);
 
 impl Since {
     const ANY: Self = Self(0);
+    /// Where every attempt goes with a token of its own, none that is there will do.
+    const NEVER: Self = Self(u64::MAX);
 }
 
 impl State {
@@ -456,7 +458,7 @@ impl Held {
     }
 
     fn is_since(&self, since: Since) -> bool {
-        since.0 > 0 && self.fetch >= since.0
+        self.fetch >= since.0
     }
 }
 
@@ -525,7 +527,7 @@ impl Refresher {
             let (fetch, fetched) = tokio::select! {
                 biased;
                 // What came of it would say nothing about whom to ask now.
-                _ = self.endpoint.changed() => return,
+                _ = self.endpoint.changed() => return self.begin_again(),
                 fetched = login => fetched,
             };
             let is_refused = fetched.as_ref().err() == Some(&FetchError::Refused);
@@ -551,6 +553,14 @@ impl Refresher {
             Ok(grant) => self.keep(grant, which, fetch),
             Err(error) => self.put_off(error),
         }
+    }
+
+    /// Leaves a fetch unfinished. Whoever waits for it waits for the next one.
+    fn begin_again(&self) {
+        self.shared.state.send_if_modified(|state| {
+            state.is_wanted = true;
+            false
+        });
     }
 
     /// Logs in once, when it is this one's turn.
@@ -657,6 +667,7 @@ impl Refresher {
         );
         self.shared.state.send_modify(|state| {
             if self.is_exchanged() {
+                state.is_wanted = true;
                 return;
             }
             // A token that was rejected, but has no successor, is still the best one there is:

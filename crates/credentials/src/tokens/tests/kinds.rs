@@ -477,6 +477,36 @@ async fn other_kinds_of_credentials_take_over_as_they_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_session_of_its_own_gets_it_whatever_is_configured_meanwhile() {
+    let every = Giver::sessions(Renewal::EveryCall);
+    let ahead = Giver::sessions(Renewal::Ahead);
+    for (before, after, renew) in [
+        (&every, &every, false),
+        (&every, &every, true),
+        (&every, &ahead, true),
+        (&ahead, &every, true),
+    ] {
+        let before = Giver { in_flight: Arc::default(), ..before.clone() };
+        let after = Giver { in_flight: Arc::default(), ..after.clone() };
+        let tokens = before.start();
+        if before.renewal == Renewal::EveryCall {
+            sleep(10 * S).await;
+        }
+
+        let waits = tokio::spawn({
+            let tokens = Arc::clone(&tokens);
+            async move { tokens.current(within(30 * S)).await.map(|_| Instant::now()) }
+        });
+        sleep(100 * MS).await;
+        let exchanged_at = Instant::now();
+        tokens.exchange(after.clone(), renew);
+
+        let got_at = waits.await.unwrap().expect("a login brings it");
+        assert!(got_at - exchanged_at <= 2 * S, "{:?} {renew}", after.renewal);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_reaches_several_entities_says_so() {
     let scoped = |scope: &str| {
         let body = format!(r#"{{"access_token":"t","expires_in":3598,"scope":"{scope}"}}"#);
