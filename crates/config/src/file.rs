@@ -81,7 +81,8 @@ section! {
         certificate: Required<At<ReadableFile>>,
         /// PEM file with the private key.
         key: Required<At<ReadableFile>>,
-        /// PEM file with the authorities whose client certificates count. When left out, clients
+        /// PEM file with the authorities whose client certificates count, and with no other
+        /// certificates. When left out, clients
         /// are not asked for any. Who has none is let in all the same, and needs another
         /// credential; one by another authority ends the connection.
         client_ca: Optional<At<ReadableFile>>,

@@ -21,6 +21,15 @@ pub(crate) fn names(der: &[u8]) -> ClientCertificate {
     }
 }
 
+/// Whether a certificate (DER) says that others may be signed with its key (RFC 5280, sections 4.2.1.3 and 4.2.1.9).
+pub(crate) fn is_authority(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return false };
+    let constraints = certificate.basic_constraints().ok().flatten();
+    let usage = certificate.key_usage();
+    constraints.is_some_and(|it| it.value.ca)
+        && usage.is_ok_and(|usage| usage.is_none_or(|it| it.value.key_cert_sign()))
+}
+
 /// `None` if there is any attribute that is no text: without it, the rest would be another name.
 fn subject(name: &X509Name<'_>) -> Option<DistinguishedName> {
     let attributes = name.iter_attributes().map(|attribute| {

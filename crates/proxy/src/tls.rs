@@ -11,6 +11,8 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use crate::certificate::is_authority;
+
 /// A certificate or key that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -31,6 +33,9 @@ pub enum TlsError {
         "this system has no root certificates: install `ca-certificates`, or set the tenant's `ca_certificate`"
     )]
     NoRoots,
+    /// A certificate among those of authorities is not one's.
+    #[error("`{}` holds a certificate that is no authority's: who has its key could make any other", .0.display())]
+    NoAuthority(PathBuf),
     /// The certificates of authorities cannot be used.
     #[error("`{}` cannot be used to verify clients", path.display())]
     Authorities {
@@ -131,6 +136,11 @@ pub fn server_config(
 fn verifier(client_ca: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut authorities = RootCertStore::empty();
     for certificate in certificates(client_ca)? {
+        // Whatever is trusted here may sign, as nobody looks at it again: the certificate of one app would let it make
+        // those of all others.
+        if !is_authority(&certificate) {
+            return Err(TlsError::NoAuthority(client_ca.to_owned()));
+        }
         authorities.add(certificate)?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider());

@@ -1,5 +1,6 @@
 //! The commands and their exit codes: 0 good, 1 cannot be done, 2 wrong usage.
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Program, Raw, Yaml};
@@ -100,6 +101,67 @@ async fn check_shows_how_tenants_are_meant_and_lists_where_zuora_is() {
         let line = line.unwrap_or_else(|| panic!("no {} in\n{}", known.name, list.out));
         assert!(line.contains(known.base_url) && line.contains(known.soap_url), "{line}");
     }
+}
+
+#[tokio::test]
+async fn check_tells_what_soap_calls_lack_and_what_crosses_the_network_in_clear() {
+    let with = |soap_url: &str, credentials: &str| {
+        file(&format!(
+            "tenants:
+  production:
+    base_url: https://rest.zuora.com
+    soap_url: {soap_url}
+    credentials: {{{credentials}}}
+apps:
+  app: {{tenant: production, client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11, secret: s}}
+"
+        ))
+    };
+    let (key, login) = ("api_key: {id: i, secret: s}", "soap_login: {username: u, password: p}");
+    let (_directory, formless) = with("https://www.zuora.com", key);
+    let (_directory, in_clear) = with("http://soap.example.com", &format!("{key}, {login}"));
+    let (_directory, here) = with("http://127.0.0.1:1", login);
+
+    let formless = run(&["check", "--config", &formless]).await;
+    assert_ended(&formless, 0);
+    assert!(formless.out.contains("SOAP at https://www.zuora.com, but no SOAP calls"));
+    assert!(!formless.out.contains("warning"), "{}", formless.out);
+    let in_clear = run(&["check", "--config", &in_clear]).await;
+    assert!(in_clear.out.contains("SOAP at http://soap.example.com\n"), "{}", in_clear.out);
+    assert!(in_clear.out.contains("warning: `http://soap.example.com` is not https"));
+    assert_eq!(in_clear.out.matches("warning").count(), 1, "{}", in_clear.out);
+    let here = run(&["check", "--config", &here]).await;
+    assert!(!here.out.contains("warning"), "{}", here.out);
+}
+
+#[tokio::test]
+async fn only_authorities_say_whose_a_client_certificate_is() {
+    let directory = TempDir::new().unwrap();
+    let check = async |name: &str, is_ca: IsCa, usages: &[KeyUsagePurpose]| {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        (params.is_ca, params.key_usages) = (is_ca, usages.to_vec());
+        let key = KeyPair::generate().unwrap();
+        let (pem, secret) = (directory.path().join("pem"), directory.path().join("key"));
+        std::fs::write(&pem, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(&secret, key.serialize_pem()).unwrap();
+        let (pem, secret) = (pem.display(), secret.display());
+        let tls = format!("tls: {{certificate: {pem}, key: {secret}, client_ca: {pem}}}");
+        let yaml = Yaml { listen: vec![tls], ..Yaml::default() };
+        let (_file, path) = file(&yaml.text("https://rest.zuora.com", "state".as_ref()));
+
+        let output = run(&["check", "--config", &path]).await;
+
+        let refused = format!("listen.tls: `{pem}` holds a certificate that is no authority's");
+        assert_eq!(output.err.contains(&refused), output.code == Some(1), "{name}: {output:?}");
+        output.code == Some(0)
+    };
+    let ca = || IsCa::Ca(BasicConstraints::Unconstrained);
+
+    assert!(check("plain", ca(), &[]).await);
+    assert!(check("signs", ca(), &[KeyUsagePurpose::KeyCertSign]).await);
+    assert!(!check("signs other things", ca(), &[KeyUsagePurpose::DigitalSignature]).await);
+    assert!(!check("an app's", IsCa::ExplicitNoCa, &[]).await);
+    assert!(!check("an app's that does not say so", IsCa::NoCa, &[]).await);
 }
 
 #[tokio::test]
