@@ -74,15 +74,11 @@ impl TokensOf<'_> {
         let login = self.login(credential, id.clone());
         let known = self.before.and_then(|before| {
             let place = before.entities.iter().position(|entity| entity.id == *id)?;
-            // A token is told to nobody but who gave it, and nobody lets go of the default entity's.
-            let is_same_giver = match credential.kind {
-                CredentialKind::SoapLogin(_) => before.is_same_soap,
-                CredentialKind::OAuth | CredentialKind::ApiKey | CredentialKind::Connection(_) => {
-                    true
-                }
-            };
-            let stays = before.is_same_rest && is_same_giver && (place == 0) == is_default;
             let (earlier, tokens) = of(before.credentials, &before.entities[place])?;
+            // A token is told to nobody but who gave it, and nobody lets go of the default entity's.
+            let is_same_giver =
+                before.is_same_soap || ![earlier, credential].iter().any(|it| is_of_soap(it));
+            let stays = before.is_same_rest && is_same_giver && (place == 0) == is_default;
             stays.then_some((before, earlier, tokens))
         });
         match known {
@@ -119,6 +115,11 @@ impl TokensOf<'_> {
         let previous = credential.previous.as_ref().map(key);
         Login::new(upstream.clone(), kind, key(&credential.current), previous, entity)
     }
+}
+
+/// Whether the SOAP API gives its sessions.
+fn is_of_soap(credential: &Credential) -> bool {
+    matches!(credential.kind, CredentialKind::SoapLogin(_))
 }
 
 fn renewal(renew: Renew) -> Renewal {

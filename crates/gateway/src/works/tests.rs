@@ -273,4 +273,14 @@ async fn credentials_of_another_kind_take_over_where_they_are_kept() {
     let moved = tenant(&works, "one");
     assert!(!Arc::ptr_eq(&soap(&both), &soap(&moved)), "a session stays with who gave it");
     assert_eq!(kept(&both, &moved), [true]);
+
+    works.follow(&with(login, &scene.other)).unwrap();
+    let alone = tenant(&works, "one");
+    assert_eq!(kept(&moved, &alone), [true]);
+    works.follow(&with(oauth, &scene.one)).unwrap();
+    assert_eq!(
+        kept(&alone, &tenant(&works, "one")),
+        [false],
+        "nor is it told to another by changing kind"
+    );
 }
