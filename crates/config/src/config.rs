@@ -148,6 +148,14 @@ pub struct Credentials {
     pub soap: Option<Credential>,
 }
 
+impl Credentials {
+    /// Whether SOAP calls have something to prove it with: an API key has no form in an envelope.
+    #[must_use]
+    pub fn serve_soap(&self) -> bool {
+        self.soap.is_some() || self.main.kind != CredentialKind::ApiKey
+    }
+}
+
 /// One credential, and the one before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

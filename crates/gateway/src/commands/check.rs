@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use config::Config;
+use config::{BaseUrl, Config};
 use http::uri::Scheme;
 use proxy::POOLS;
 use zuora::{DATA_CENTRES, DataCentre};
@@ -45,12 +45,12 @@ impl Check {
             let _ = writeln!(text, "  tenant `{}` at {}: {limits}", tenant.name, tenant.base_url);
             ways(&mut text, tenant);
         }
-        for tenant in config.tenants.iter().filter(|tenant| sends_in_clear(tenant)) {
+        for (tenant, url) in config.tenants.iter().flat_map(in_clear) {
             let _ = writeln!(
                 text,
-                "  warning: `{}` is not https: the client secret, every token and every answer of tenant `{}` cross the \
+                "  warning: `{url}` is not https: the credentials, every token and every answer of tenant `{}` cross the \
                  network in clear",
-                tenant.base_url, tenant.name
+                tenant.name
             );
         }
         for (tenant, name) in config.tenants.iter().flat_map(unknown_limit_types) {
@@ -96,7 +96,13 @@ fn environments() -> String {
 /// How apps reach a tenant, besides by being its.
 fn ways(text: &mut String, tenant: &config::Tenant) {
     if let Some(soap_url) = &tenant.soap_url {
-        let _ = writeln!(text, "    SOAP at {soap_url}");
+        let but = match tenant.credentials.serve_soap() {
+            true => "",
+            false => {
+                ", but no SOAP calls: an API key has no form in them, a `soap_login` beside it has"
+            }
+        };
+        let _ = writeln!(text, "    SOAP at {soap_url}{but}");
     }
     let hosts = tenant.hosts.iter().map(|host| format!("host {host}"));
     let prefix = tenant.path_prefix.iter().map(|prefix| format!("paths below {prefix}"));
@@ -128,10 +134,14 @@ fn unknown_limit_types(tenant: &config::Tenant) -> impl Iterator<Item = (&config
     names.filter(move |name| !is_known(name)).map(move |name| (tenant, name))
 }
 
-/// Whether calls to the tenant leave this machine without encryption.
-fn sends_in_clear(tenant: &config::Tenant) -> bool {
-    let host = tenant.base_url.authority().host().trim_matches(['[', ']']);
-    let is_here =
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    *tenant.base_url.scheme() == Scheme::HTTP && !is_here
+/// Where calls to the tenant leave this machine without encryption.
+fn in_clear(tenant: &config::Tenant) -> impl Iterator<Item = (&config::Tenant, &BaseUrl)> {
+    let is_here = |host: &str| {
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    let urls = [Some(&tenant.base_url), tenant.soap_url.as_ref()].into_iter().flatten();
+    urls.filter(move |url| {
+        *url.scheme() == Scheme::HTTP && !is_here(url.authority().host().trim_matches(['[', ']']))
+    })
+    .map(move |url| (tenant, url))
 }

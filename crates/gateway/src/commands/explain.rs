@@ -114,6 +114,11 @@ fn lines(config: &Config, app: &App, asked: &Asked<'_>) -> Vec<(&'static str, St
         Err(refusal) => lines.push(("refused", refusal)),
         Ok(said) => {
             lines.push(("policy", said.to_owned()));
+            if asked.soap.is_some() && !config.tenants[tenant].credentials.serve_soap() {
+                let refusal = "with 404: the tenant's `api_key` has no form in SOAP, and there is no `soap_login`";
+                lines.push(("refused", refusal.to_owned()));
+                return lines;
+            }
             lines.extend(sent(config, app, tenant, method, operation, &path));
         }
     }

@@ -6,11 +6,17 @@ use super::*;
 
 /// What is said of a call of the only app, if its tenant has these keys more.
 fn said(tenant: &str, method: &Method, path: &str) -> String {
+    let oauth = "{oauth: {client_id: id, client_secret: secret}}";
+    said_with(oauth, tenant, &Asked { method, path, host: None, soap: None })
+}
+
+/// As [`said`], of a tenant with these credentials.
+fn said_with(credentials: &str, tenant: &str, asked: &Asked<'_>) -> String {
     let text = format!(
         "tenants:
   t:
     base_url: https://rest.zuora.com
-    credentials: {{oauth: {{client_id: id, client_secret: secret}}}}
+    credentials: {credentials}
 {}
 apps:
   app: {{tenant: t, client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11, secret: s}}
@@ -19,8 +25,7 @@ apps:
     );
     let config = config::parse(&text, Path::new("F"), &config::ProcessEnvironment);
     let config = config.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-    let asked = Asked { method, path, host: None, soap: None };
-    explain(&config, &config.apps[0], &asked)
+    explain(&config, &config.apps[0], asked)
 }
 
 /// Checks the lines that begin with a name of `expected`.
@@ -157,6 +162,22 @@ fn where_no_key_is_made_the_app_s_own_makes_the_difference() {
         "/v1/orders",
         &[("if contended", "Zuora's answer is returned, says `retry.contended_writes`")],
     );
+}
+
+#[test]
+fn a_soap_call_needs_credentials_that_have_a_form_in_it() {
+    let path = "/apps/services/a/91.0";
+    let asked = Asked { method: &Method::POST, path, host: None, soap: Some("query") };
+    let said = |credentials| said_with(credentials, "soap_url: https://www.zuora.com", &asked);
+    let refused = "refused      with 404: the tenant's `api_key` has no form in SOAP";
+    let login = "{api_key: {id: i, secret: s}, soap_login: {username: u, password: p}}";
+
+    let alone = said("{api_key: {id: i, secret: s}}");
+    assert!(alone.contains(refused) && !alone.contains("sent to"), "{alone}");
+    for other in [login, "{connection: {id: i, secret: s}}"] {
+        let said = said(other);
+        assert!(!said.contains("refused      with") && said.contains("sent to"), "{said}");
+    }
 }
 
 #[test]
