@@ -246,7 +246,22 @@ fn secrets(name: &At<String>, file: &file::App, reading: &mut Reading<'_>) -> Ve
         plain.or(digest.value.as_ref().map(|at| AppSecret::Sha256(at.value.0)))
     };
     let now = read(&file.secret, &file.secret_sha256);
-    now.into_iter().chain(read(&file.previous_secret, &file.previous_secret_sha256)).collect()
+    let before = read(&file.previous_secret, &file.previous_secret_sha256);
+    if let (Some(now), Some(before)) = (&now, &before)
+        && digest_of(now) == digest_of(before)
+    {
+        tell("the previous secret is the same as the one that takes its place");
+    }
+    now.into_iter().chain(before).collect()
+}
+
+fn digest_of(secret: &AppSecret) -> Vec<u8> {
+    match secret {
+        AppSecret::Plain(secret) => {
+            digest::digest(&digest::SHA256, secret.expose().as_bytes()).as_ref().to_vec()
+        }
+        AppSecret::Sha256(digest) => digest.to_vec(),
+    }
 }
 
 fn certificate(
@@ -288,8 +303,8 @@ fn tell_shared_credentials(apps: &[Entry<file::App>], reading: &mut Reading<'_>)
             tell_shared(&mut client_ids, key, id, name, "client id", reading);
         }
         for secret in [&app.secret, &app.previous_secret].into_iter().flat_map(|it| &it.value) {
-            let digest = digest::digest(&digest::SHA256, secret.value.expose().as_bytes());
-            tell_shared(&mut secrets, digest.as_ref().to_vec(), secret, name, "secret", reading);
+            let digest = digest_of(&AppSecret::Plain(secret.value.clone()));
+            tell_shared(&mut secrets, digest, secret, name, "secret", reading);
         }
         let digests = [&app.secret_sha256, &app.previous_secret_sha256];
         for secret in digests.into_iter().flat_map(|it| &it.value) {
@@ -318,7 +333,7 @@ fn tell_shared<'n, K: Eq + Hash, T>(
     reading: &mut Reading<'_>,
 ) {
     match seen.get(&key) {
-        // An app with both of `secret` and `secret_sha256` is told elsewhere.
+        // An app with both of `secret` and `secret_sha256`, or one secret twice, is told elsewhere.
         Some(&first) if first != name.value => {
             let message = format!("the apps `{first}` and `{}` have the same {what}", name.value);
             reading.tell_at(at, message);

@@ -54,6 +54,19 @@ fn a_secret_before_needs_one_of_today_and_is_written_once() {
 }
 
 #[test]
+fn the_secret_before_is_another_one() {
+    let told =
+        "6:3: apps.storefront: the previous secret is the same as the one that takes its place";
+    check(&with_app("previous_secret: hidden-storefront"), &[told]);
+    check(
+        &with_app(
+            "previous_secret_sha256: a3787f3865370a28264adb75859b8e705010185c3d0de37ce8ed27e9325da652",
+        ),
+        &[told],
+    );
+}
+
+#[test]
 fn no_app_has_the_secret_that_another_one_had() {
     let second = "  batch:
     tenant: production
