@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use tokio::time::timeout;
-use zuora::Operation;
+use zuora::{Operation, Target};
 
 use crate::body::Body;
 use crate::call::Call;
@@ -46,18 +46,21 @@ pub(crate) enum Local {
 impl Local {
     /// Which request of ours this is; `None` if it is for Zuora.
     ///
-    /// The operation decides about tokens and sessions, as it is known by every spelling of its path: with another one,
-    /// the app's secret would go to Zuora.
+    /// Whatever may be read as a token request by anybody is one, as the app's secret is in its body: it would go to Zuora.
+    /// That of a session is in fields that do not.
     pub(crate) fn find<B>(request: &Request<B>, operation: Option<&Operation>) -> Option<Self> {
         if headers::max_forwards(request.method(), request.headers()) == Some(0) {
             return Some(Self::Options);
         }
-        match operation.map(|operation| operation.path) {
-            Some("/oauth/token") => return Some(Self::Token),
-            Some("/v1/connections") => return Some(Self::Connection),
-            _ => {}
-        }
         let path = request.uri().path();
+        if *request.method() == Method::POST
+            && Target::read(path).is_ok_and(|target| target.may_be_under(&["oauth", "token"]))
+        {
+            return Some(Self::Token);
+        }
+        if operation.is_some_and(|operation| operation.path == "/v1/connections") {
+            return Some(Self::Connection);
+        }
         if !path.starts_with(OWN_PATHS) {
             return None;
         }
@@ -183,4 +186,34 @@ fn json_response(status: StatusCode, body: String) -> Response<Body> {
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: &str, path: &str, expected: Option<Local>) {
+        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        let operation = zuora::classify(request.method(), path);
+        assert_eq!(Local::find(&request, operation), expected, "{method} {path}");
+    }
+
+    #[test]
+    fn no_spelling_of_a_token_request_takes_its_secret_to_zuora() {
+        for path in [
+            "/oauth/token",
+            "//oauth/token/",
+            "/%6fauth/token;v=1",
+            "/OAuth/Token",
+            "/oauth%2Ftoken",
+            "/oauth%2F%2ftoken",
+            "/oauth/token/more",
+        ] {
+            check("POST", path, Some(Local::Token));
+        }
+        check("GET", "/oauth/token", None);
+        check("POST", "/oauth/tokens", None);
+        check("POST", "/v1/accounts", None);
+    }
 }
