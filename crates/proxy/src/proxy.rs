@@ -167,6 +167,7 @@ impl Proxy {
 
         loop {
             let lane = self.enter(&mut lanes, &ask, call).await?;
+            anticipate(&route, &ask, call).await?;
             let permit = self.admit(&mut route, &mut ask, call).await?;
             let (permit, token) = authenticate(&route, &ask, permit, call).await?;
             let ticket = permit.ticket();
@@ -472,6 +473,21 @@ async fn prepare(
         tenant.retry.mint_idempotency_keys && outbound.replayable() && !outbound.is_single_use;
     outbound.key = Key::of(call.operation, outbound.headers(), may_mint);
     Ok(outbound)
+}
+
+/// Waits for a first token where calls with another one use the same pool: with a permit, this call would keep it from
+/// them.
+async fn anticipate(route: &Route, ask: &Ask, call: &mut Call) -> Result<(), Error> {
+    let Some(tokens) = route.missing_beside_others().filter(|_| !call.is_single_use()) else {
+        return Ok(());
+    };
+    call.enter(Phase::Token);
+    // Boxed, as few tenants have two logins, and all calls would carry the room for it.
+    let token = Box::pin(tokens.current(moment(ask.deadline))).await;
+    call.leave();
+    call.waited("token");
+    token?;
+    Ok(())
 }
 
 /// The tenant's current token, taken after admission: one that was valid when the call began to wait may not be now.

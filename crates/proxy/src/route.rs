@@ -212,6 +212,12 @@ impl Route {
         }
     }
 
+    /// The tokens of its entity, if there are none yet and calls with others use the same pool.
+    pub(crate) fn missing_beside_others(&self) -> Option<&Tokens> {
+        let has_others = self.entity().soap_tokens.is_some();
+        Some(self.tokens()).filter(|tokens| has_others && !tokens.is_ready())
+    }
+
     /// Whether nothing says which of several entities the call is for: the tenant's are not configured, the call names
     /// none, and the token reaches several.
     pub(crate) fn is_vague(&self) -> bool {

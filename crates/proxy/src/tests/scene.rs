@@ -159,6 +159,8 @@ struct Script {
     asked: Mutex<Vec<Asked>>,
     /// Whether nobody has said where the SOAP API is.
     has_no_soap: AtomicBool,
+    /// Whether SOAP calls have a login of their own, which is never answered.
+    has_silent_soap_login: AtomicBool,
     /// How many connections are refused first.
     refused: AtomicU32,
 }
@@ -244,6 +246,12 @@ impl Scene {
         self.with_limit(40)
     }
 
+    /// SOAP calls have a login of their own, which is never answered, and there is one permit.
+    pub(super) fn with_a_silent_soap_login(self) -> Self {
+        self.script.has_silent_soap_login.store(true, Ordering::Relaxed);
+        self.with_limit(1)
+    }
+
     /// Nobody is ever given a token.
     pub(super) fn without_tokens(self) -> Self {
         Self::build(self.script, 40, Issuer { is_silent: true, ..Issuer::default() }, false)
@@ -279,6 +287,9 @@ impl Scene {
         let id = admission.app("app").unwrap();
         let pools = POOLS.map(|limit_type| admission.pool(None, limit_type.name()).unwrap());
         let tokens = Tokens::start("t", issuer, &metrics);
+        let silent = || Issuer { is_silent: true, ..Issuer::default() };
+        let soap_tokens = script.has_silent_soap_login.load(Ordering::Relaxed);
+        let soap_tokens = soap_tokens.then(|| Tokens::start("t", silent(), &metrics));
         let upstream =
             Upstream::new(&Uri::from_static("http://zuora"), through(Arc::clone(&script)));
         let tenant = Arc::new(Tenant {
@@ -293,7 +304,7 @@ impl Scene {
                 name: None,
                 pools,
                 tokens,
-                soap_tokens: None,
+                soap_tokens,
                 learnt: Arc::default(),
             }],
             track_ids: TrackIdPolicy { valid: ValidTrackId::Keep, replace_invalid: false },

@@ -1,7 +1,7 @@
 //! SOAP calls on the road.
 
 use http::StatusCode;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant, sleep};
 
 use super::scene::{Reply, SECRET, Scene};
 
@@ -395,6 +395,23 @@ async fn what_else_is_under_apps_goes_to_the_same_host_as_it_is() {
     assert!(asked.iter().all(|asked| asked.field("host") == "soap-zuora"));
     assert_eq!(asked[1].body, "{}");
     assert_eq!(asked[0].field("authorization"), "Bearer token-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_soap_login_keeps_no_permit_from_others() {
+    let scene = Scene::of([Reply::ok()]).with_a_silent_soap_login();
+    let began = Instant::now();
+    let later = async {
+        sleep(SECOND).await;
+        (scene.get("/v1/accounts").await, began.elapsed())
+    };
+
+    let sent = envelope("", QUERY);
+    let (soap, (rest, took)) = tokio::join!(scene.soap(&[], &sent), later);
+
+    assert_eq!((rest.status, took), (StatusCode::OK, SECOND), "{rest:?}");
+    is_fault(&soap, 503, "token-unavailable", "SERVER_UNAVAILABLE");
+    assert_eq!(scene.permits_in_use(), 0);
 }
 
 #[tokio::test(start_paused = true)]
