@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use tokio::task::coop::poll_proceed;
@@ -18,6 +18,7 @@ use zuora::links::{BadGzip, OwnHosts, Packing, Repacker, Rewriter, Text, Whole, 
 use crate::arrival::Arrival;
 use crate::body::{Body, Broken};
 use crate::call::Call;
+use crate::headers;
 use crate::outbound::Outbound;
 use crate::pump::Pumped;
 use crate::route::Route;
@@ -31,14 +32,6 @@ const LONGEST_AT_ONCE: usize = 1024 * 1024;
 
 /// How much of a packed body is kept in case that it cannot be unpacked.
 const LONGEST_KEPT: usize = 128 * 1024;
-
-/// What a field says of the bytes of a body; none of it holds for others.
-const DIGESTS: [HeaderName; 4] = [
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-];
 
 /// Where the links of an answer lead, and where they shall lead.
 #[derive(Debug)]
@@ -122,9 +115,7 @@ impl<'c> Links<'c> {
 /// Takes back what was said of the bytes of the body. It means the same as before, so its `ETag` is still good for
 /// comparing meanings (RFC 9110 8.8.1), and no longer for putting parts together.
 fn forget_bytes(headers: &mut HeaderMap) {
-    for digest in DIGESTS {
-        headers.remove(digest);
-    }
+    headers::of_other_bytes(headers);
     if let Some(tag) = headers.get_mut(header::ETAG)
         && !tag.as_bytes().starts_with(b"W/")
         && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())
