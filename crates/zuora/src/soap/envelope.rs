@@ -20,6 +20,10 @@ pub const LONGEST_HEAD: usize = 64 * 1024;
 /// The longest tag, comment or CDATA section. Each must be there whole before it is understood.
 const LONGEST_TOKEN: usize = 256 * 1024;
 
+/// How many attributes a tag may have whose attributes count. Each is compared with each other one, before anybody is
+/// known.
+const MOST_ATTRIBUTES: usize = 100;
+
 /// How deep elements may stand in one another. Objects of Zuora's stand in about ten others.
 const DEEPEST: usize = 100;
 
@@ -105,6 +109,9 @@ pub enum BadEnvelope {
     /// A single tag, comment or CDATA section is longer than is looked at.
     #[error("a tag, comment or CDATA section of the envelope is longer than {LONGEST_TOKEN} bytes")]
     LongToken,
+    /// A tag with more attributes than are compared with each other.
+    #[error("a tag of the envelope has more than {MOST_ATTRIBUTES} attributes")]
+    Attributes,
     /// Elements too deep in one another.
     #[error("the elements of the envelope stand deeper than {DEEPEST} in one another")]
     Depth,
@@ -322,8 +329,12 @@ impl Envelope {
         if matches!(self.place, Place::Entry | Place::Call) {
             return Ok(());
         }
-        if tag.attributes().any(|attribute| attribute.is_err()) {
+        let mut attributes = tag.attributes();
+        if attributes.by_ref().take(MOST_ATTRIBUTES).any(|attribute| attribute.is_err()) {
             return Err(BadEnvelope::Malformed);
+        }
+        if attributes.next().is_some() {
+            return Err(BadEnvelope::Attributes);
         }
         self.namespaces.push(tag).map_err(|_| BadEnvelope::Malformed)?;
         self.place = self.enter(tag, range, is_empty)?;

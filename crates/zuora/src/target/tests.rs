@@ -45,6 +45,14 @@ fn odd_paths_of_real_clients_are_read() {
 }
 
 #[test]
+fn a_path_is_bounded_as_it_is_read_in_many_ways() {
+    let path = |length: usize| "/;".repeat(length / 2);
+    check(&path(8 * 1024), Ok(()));
+    check(&path(8 * 1024 + 2), Err(BadTarget::Long));
+    check(&format!("/v1/accounts?{}", "x".repeat(60_000)), Ok(()));
+}
+
+#[test]
 fn dot_segments_are_refused_in_every_coding() {
     for path in [
         "/v1/accounts/../payments",

@@ -217,3 +217,15 @@ fn single_bytes_cost_no_more_than_pieces() {
     assert_eq!(outcome, Err(LongToken));
     assert!(begun.elapsed().unwrap().as_secs() < 5);
 }
+
+#[test]
+fn attributes_that_are_compared_with_each_other_are_few() {
+    let many: String = (0..4_000).map(|number| format!(" a{number}=''")).collect();
+    let in_header = envelope(&format!("<soapenv:Header{many}/>"), QUERY);
+    let in_call = envelope("", &format!("<create><row{many}/></create>"));
+
+    assert_eq!(read_in(in_header.as_bytes(), 4096).err(), Some(Attributes));
+    assert!(read_in(in_call.as_bytes(), 4096).is_ok(), "there, nobody looks at them");
+    let some: String = (0..100).map(|number| format!(" a{number}=''")).collect();
+    assert!(read(&envelope(&format!("<soapenv:Header{some}/>"), QUERY)).is_ok());
+}
