@@ -52,7 +52,8 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 struct Users {
     clients: Vec<Client>,
-    api_keys: Vec<(String, String)>,
+    /// `None`: any.
+    api_keys: Option<Vec<(String, String)>>,
     /// `None`: any.
     soap_users: Option<Vec<(String, String)>>,
 }
@@ -136,7 +137,7 @@ impl Gate {
             Client { id: options.client_id.clone(), secret: options.client_secret.clone() };
         let users = Users {
             clients: vec![client],
-            api_keys: options.api_key.iter().cloned().collect(),
+            api_keys: (!options.any_api_key).then(|| options.api_key.iter().cloned().collect()),
             soap_users: options.soap_user.clone().map(|user| vec![user]),
         };
         Self {
@@ -301,7 +302,7 @@ impl Gate {
 
     /// Only these API users get in from now on; the sessions of others end.
     pub(crate) fn set_api_keys(&self, keys: &[(String, String)]) {
-        lock(&self.users).api_keys = keys.to_vec();
+        lock(&self.users).api_keys = Some(keys.to_vec());
         lock(&self.of_keys).clear();
         self.sessions.end(|who| who.kind == Kind::ApiUser && !is_among(keys, who));
     }
@@ -436,9 +437,11 @@ impl Gate {
     fn holder_of_key(&self, headers: &HeaderMap) -> Option<String> {
         let id = text(headers, "apiaccesskeyid")?;
         let secret = text(headers, "apisecretaccesskey")?;
-        let users = lock(&self.users);
-        let mut keys = users.api_keys.iter();
-        keys.any(|(known, word)| known == id && word == secret).then(|| id.to_owned())
+        let known = match &lock(&self.users).api_keys {
+            None => !id.is_empty(),
+            Some(keys) => keys.iter().any(|(known, word)| known == id && word == secret),
+        };
+        known.then(|| id.to_owned())
     }
 }
 

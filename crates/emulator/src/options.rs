@@ -53,6 +53,8 @@ pub struct Options {
     /// `apiAccessKeyId` and `apiSecretAccessKey` that are accepted in place of
     /// a token; `None`: such headers are no credential.
     pub api_key: Option<(String, String)>,
+    /// Whether any such headers are a credential.
+    pub any_api_key: bool,
     /// The only user name and password that SOAP `login` takes; `None`: any.
     pub soap_user: Option<(String, String)>,
     /// How long a token is valid.
@@ -124,6 +126,7 @@ impl Default for Options {
             client_id: None,
             client_secret: None,
             api_key: None,
+            any_api_key: false,
             soap_user: None,
             token_lifetime: Duration::from_secs(3598),
             session_lifetime: Duration::from_secs(15 * 60),
@@ -154,6 +157,7 @@ impl fmt::Debug for Options {
             .field("client_id", &self.client_id)
             .field("client_secret", &self.client_secret.as_ref().map(|_| "***"))
             .field("api_key", &self.api_key.as_ref().map(|_| "***"))
+            .field("any_api_key", &self.any_api_key)
             .field("soap_user", &self.soap_user.as_ref().map(|_| "***"))
             .field("token_lifetime", &self.token_lifetime)
             .field("session_lifetime", &self.session_lifetime)

@@ -505,6 +505,10 @@ async fn emulate_is_a_tenant() {
     )
     .await;
     assert_eq!(token.status, 200, "{token:?}");
+    let key = "POST /v1/connections HTTP/1.1\r\nhost: t\r\ncontent-length: 0\r\n\
+               apiaccesskeyid: any\r\napisecretaccesskey: any\r\n\r\n";
+    let session = Raw::ask(address, key).await;
+    assert_eq!(session.status, 200, "{session:?}");
     let ledger = Raw::ask(address, "GET /emulator/ledger HTTP/1.1\r\nhost: t\r\n\r\n").await;
     let ledger: Value = serde_json::from_slice(&ledger.body).unwrap();
     assert_eq!((&ledger["token_calls"], &ledger["limits"]["Default"]), (&1.into(), &3.into()));

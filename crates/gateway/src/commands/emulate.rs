@@ -76,6 +76,7 @@ impl Emulate {
             retry_after: Duration::from_secs(self.retry_after),
             token_lifetime: Duration::from_secs(self.token_lifetime),
             lock_contention: !self.no_lock_contention,
+            any_api_key: true,
             accounts: self.accounts,
             seed: self.seed,
             ..Options::default()
