@@ -57,6 +57,10 @@ impl Scalar for AltName {
         if text.contains('*') {
             return Err("it is compared as it is, so `*` stands for nothing else".into());
         }
+        let kinds = ["DNS:", "URI:", "email:", "IP:", "IP Address:"];
+        if let Some(kind) = kinds.iter().find(|kind| text.starts_with(**kind)) {
+            return Err(format!("that is how openssl prints it: leave `{kind}` out"));
+        }
         let good = !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
         if good { Ok(Self(text.to_owned())) } else { Err(String::new()) }
     }

@@ -110,6 +110,8 @@ fn a_certificate_needs_authorities_and_one_name() {
         "6:3: apps.storefront.certificate: one of the keys `subject` and `san` is needed, not both";
     check(&format!("{LISTEN}{}", with_app(both)), &[&one.replace("6:", "7:")]);
     check(&format!("{LISTEN}{}", with_app("certificate: {}")), &[&one.replace("6:", "7:")]);
+    let printed = "11:24: apps.storefront.certificate.san: expected a subject alternative name: a host name, a URI, a mail address or an IP address, found `DNS:a.internal`: that is how openssl prints it: leave `DNS:` out";
+    check(&format!("{LISTEN}{}", with_app("certificate: {san: DNS:a.internal}")), &[printed]);
     let bad = "11:28: apps.storefront.certificate.subject: expected the subject of a certificate such as `CN=storefront,O=Example`, found `storefront`";
     check(&format!("{LISTEN}{}", with_app("certificate: {subject: storefront}")), &[bad]);
 }
