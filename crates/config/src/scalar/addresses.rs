@@ -152,7 +152,8 @@ fn is_of_zuora(first: &str) -> bool {
 
 impl Scalar for Rule {
     fn read(text: &str, _: &Path) -> Result<Self, String> {
-        Self::parse(text).map_err(|error| match (error, text.split_whitespace().nth(1)) {
+        let name = text.split_whitespace().nth(1);
+        let rule = Self::parse(text).map_err(|error| match (error, name) {
             (RuleError::Operation, Some(id)) => {
                 let ids = zuora::operations().iter().map(|operation| operation.id);
                 match nearest(id, ids) {
@@ -165,7 +166,17 @@ impl Scalar for Rule {
                 None => error.to_string(),
             },
             _ => error.to_string(),
-        })
+        })?;
+        // Zuora may have calls that are not known here, but hardly ones that are named so alike.
+        match (&rule, name) {
+            (Self::Soap(_), Some(name)) if name != "*" && !SOAP_CALLS.contains(&name) => {
+                match nearest(name, SOAP_CALLS) {
+                    Some(near) => Err(format!("did you mean `SOAP {near}`?")),
+                    None => Ok(rule),
+                }
+            }
+            _ => Ok(rule),
+        }
     }
 
     fn expected() -> String {

@@ -252,6 +252,7 @@ fn policy_speaks_of_paths_operations_and_soap_calls() {
             "no operation has this id: `zuora-gateway explain` tells the id of a call",
         ),
         ("SOAP querymore", "Zuora writes `queryMore`"),
+        ("SOAP qeury", "did you mean `SOAP query`?"),
         ("SOAP 7", "after `SOAP` comes the name of a call such as `query`, or `*`"),
         ("operation", "it needs a method and a path, with a space between them"),
     ] {
