@@ -46,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) caller: Option<Caller>,
     /// Whose credential it showed that was not right, as far as it is a configured app's.
     claimed: Option<Arc<App>>,
+    /// Why the caller is not known.
+    unknown_for: Option<&'static str>,
     /// Whether it showed a credential that was not right.
     pub(crate) is_failed_attempt: bool,
     /// Why it was refused, where the answer has OAuth's shape and is no [`Error`].
@@ -126,6 +128,7 @@ impl Call {
             certificate: peer.certificate.clone(),
             caller: None,
             claimed: None,
+            unknown_for: None,
             is_failed_attempt: false,
             refused: None,
             route: None,
@@ -183,6 +186,7 @@ impl Call {
     pub(crate) fn rejected(&mut self, stranger: Unauthenticated, claimed: Option<Arc<App>>) {
         self.is_failed_attempt |= !stranger.is_missing();
         self.claimed = claimed;
+        self.unknown_for = Some(stranger.reason());
     }
 
     /// Notes that the call waited for `reason`; the first reason is the one that is told.
@@ -262,7 +266,7 @@ impl Call {
         let source =
             if error.is_some() || self.attempts == 0 { Source::Gateway } else { Source::Zuora };
         let zuora_request_id = fields.get(headers::REQUEST_ID).cloned();
-        let cause = error.and_then(Error::cause);
+        let cause = error.and_then(Error::cause).or_else(|| self.unknown_for.map(str::to_owned));
         let error = error.map(Error::reason).or(self.refused);
         self.answered =
             Some(Answered { status, source, error, cause, executed, zuora_request_id, overhead });
