@@ -207,7 +207,14 @@ impl Error {
     }
 
     fn to_fault(&self, is_login: bool) -> String {
-        zuora::soap::fault(self.word(is_login), &self.message(), is_login)
+        let message = match self {
+            Self::Unauthenticated(stranger) if is_login && stranger.reason() != "expired" => {
+                "`username` and `password` must be the client id, or the name, and the secret of an app of this gateway"
+                    .to_owned()
+            }
+            _ => self.message(),
+        };
+        zuora::soap::fault(self.word(is_login), &message, is_login)
     }
 
     /// The status that a fault goes with. SOAP stacks read it from 500 only (SOAP 1.1 6.2); the statuses that say when to
