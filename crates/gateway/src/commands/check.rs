@@ -73,6 +73,10 @@ impl Check {
                  the tenant `hosts` or a `path_prefix`"
             );
         }
+        if let Some(app) = config.anonymous {
+            let name = &config.apps[app].name;
+            let _ = writeln!(text, "  calls without a credential are those of app `{name}`");
+        }
         if let Some(app) = config.single_use {
             let name = &config.apps[app].name;
             let _ = writeln!(
