@@ -95,6 +95,28 @@ async fn skip(time: Duration) {
 }
 
 #[tokio::test]
+async fn soap_calls_that_wait_for_a_login_of_their_own_keep_no_permit() {
+    for renew in ["timer", "every_call"] {
+        let wrong =
+            format!("{OAUTH}}}, soap_login: {{username: new, password: wrong, renew: {renew}}}");
+        let more = ["concurrency: {headroom: 0, limits: {Default: 2}}", "queue: {timeout: 8s}"];
+        let house = house(options(), &wrong, &more).await;
+        let address = house.address();
+        good(&ask(address, get()).await);
+
+        let waiting: Vec<_> = (0..4).map(|_| tokio::spawn(ask(address, soap_query()))).collect();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let called = tokio::time::timeout(Duration::from_secs(2), ask(address, get())).await;
+
+        good(&called.expect("it needs nothing that they wait for"));
+        assert!(waiting.iter().any(|call| !call.is_finished()), "{renew}: nobody waited");
+        for call in waiting {
+            assert_eq!(call.await.unwrap().status, 503);
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_kind_of_credential_opens_rest_and_soap() {
     for (credentials, on_rest, on_soap, expected) in [
         (format!("{OAUTH}}}"), Credential::Bearer, true, [1, 0, 0]),
