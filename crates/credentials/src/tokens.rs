@@ -29,6 +29,9 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
 /// A token younger than this is not replaced because it was rejected: the next one would fare
 /// no better, and a tenant whose tokens are all rejected must not use up its logins.
 const NEW_TOKEN: Duration = Duration::from_secs(5);
+/// The same of one that the previous credentials got: that it is rejected most likely means that they have just been
+/// taken back, and that the current ones are good now.
+const NEW_PREVIOUS_TOKEN: Duration = Duration::from_secs(1);
 
 /// Keeps the token of one tenant's entity, or the session or key that serves in its place.
 ///
@@ -592,7 +595,11 @@ impl Refresher {
             token: Token { proof: grant.proof, generation },
             which,
             fetch: number,
-            replaceable_from: now + NEW_TOKEN,
+            replaceable_from: now
+                + match which {
+                    Which::Current => NEW_TOKEN,
+                    Which::Previous => NEW_PREVIOUS_TOKEN,
+                },
             refresh_at: refresh_in.map(|after| (asked_at + after).max(now + schedule::rest())),
             ends: grant.life.map(|life| Ends {
                 usable_until: asked_at + schedule::usable(life),

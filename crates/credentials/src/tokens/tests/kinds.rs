@@ -373,6 +373,32 @@ async fn a_key_that_zuora_refuses_is_followed_by_the_previous_one_and_looked_at_
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_previous_credential_got_is_replaced_soon_after_zuora_takes_it_back() {
+    let giver = two_keys(|which, number| match (which, number) {
+        (CURRENT, 1) => Err(FetchError::Refused),
+        _ => Ok(()),
+    });
+    let tokens = giver.start();
+    let first = tokens.current(Instant::now()).await.unwrap();
+    tokens.rejected(first.generation);
+    let second = soon(&tokens).await;
+    assert_eq!(second.proof, key("old").proof);
+
+    tokens.rejected(second.generation);
+    sleep(900 * MS).await;
+    assert_eq!(
+        now(&tokens),
+        key("old").proof,
+        "a tenant that takes nothing must not be asked all the time"
+    );
+    sleep(200 * MS).await;
+    tokens.rejected(second.generation);
+    assert!(tokens.has_other(second.generation, within(S)).await);
+
+    assert_eq!(soon(&tokens).await.proof, key("new").proof);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_goes_on_to_serve_while_nobody_can_say_whether_zuora_takes_it() {
     let giver = two_keys(|_, _| Err(FetchError::Unreachable));
     let tokens = giver.start();
