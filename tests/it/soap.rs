@@ -225,12 +225,19 @@ async fn policy_judges_soap_calls_by_their_names() {
     let house = House::before(tenant, &base_url, &yaml).await;
     let ours = session(&house, "").await;
 
-    for (call, status) in [(QUERY, 200), (CREATE, 500), ("<a:delete/>", 500), ("<a:CREATE/>", 500)]
-    {
+    let denied = "an entry of `deny` refuses it: `SOAP create`";
+    let calls = [
+        (QUERY, 200, ""),
+        (CREATE, 500, denied),
+        ("<a:delete/>", 500, "no entry of `allow` names it"),
+        ("<a:CREATE/>", 500, denied),
+    ];
+    for (call, status, why) in calls {
         let answer = send(house.address(), PATH, &envelope(Some(&ours), call)).await;
         assert_eq!(answer.status.as_u16(), status, "{call}: {answer:?}");
         let reason = (status == 500).then_some("forbidden");
         assert_eq!(answer.header("zuora-gateway-error"), reason);
+        assert!(String::from_utf8_lossy(&answer.body).contains(why), "{call}: {answer:?}");
     }
     let names: Vec<_> =
         house.tenant.ledger().executed.into_iter().filter_map(|one| one.soap_call).collect();

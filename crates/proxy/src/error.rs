@@ -20,6 +20,9 @@ pub(crate) enum Error {
     Unauthenticated(#[from] Unauthenticated),
     #[error("{0}")]
     Forbidden(&'static str),
+    /// With the rule that says so.
+    #[error("this app is not allowed to call this operation: {0}")]
+    Policy(String),
     #[error("{0}")]
     BadRequest(#[from] BadRequest),
     #[error("the request body is longer than {} bytes", crate::request::LONGEST_BODY)]
@@ -73,7 +76,7 @@ impl Error {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Unauthenticated(_) => "unauthenticated",
-            Self::Forbidden(_) => "forbidden",
+            Self::Forbidden(_) | Self::Policy(_) => "forbidden",
             Self::BadRequest(_) => "bad-request",
             Self::TooLarge | Self::HeadTooLarge => "too-large",
             Self::NotFound(_) => "not-found",
@@ -96,6 +99,7 @@ impl Error {
     pub(crate) fn cause(&self) -> Option<String> {
         match self {
             Self::Unauthenticated(stranger) => Some(stranger.reason().to_owned()),
+            Self::Policy(refusal) => Some(refusal.clone()),
             Self::Unreachable(_)
             | Self::Broke(..)
             | Self::InDoubt(_)
@@ -107,7 +111,7 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::Policy(_) => StatusCode::FORBIDDEN,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -127,7 +131,7 @@ impl Error {
     fn code(&self) -> u32 {
         match self {
             Self::Unauthenticated(_) => 90_000_011,
-            Self::Forbidden(_) => 50_000_010,
+            Self::Forbidden(_) | Self::Policy(_) => 50_000_010,
             Self::BadRequest(_) | Self::TooLarge | Self::HeadTooLarge => 50_000_020,
             Self::NotFound(_) => 50_000_040,
             Self::Shed(Shed::Down { .. })

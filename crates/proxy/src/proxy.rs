@@ -417,16 +417,12 @@ fn authorize(caller: &Caller, request: &Request<Received>, call: &Call) -> Resul
     let target = Target::read(request.uri().path()).map_err(BadRequest::from)?;
     let (policy, method) = (&caller.app.policy, request.method());
     let asked_for = method_asked_for(request.headers()).filter(|_| caller.is_preflight(method));
-    let is_permitted = match (&call.envelope, asked_for) {
-        (Some(envelope), _) => policy.permits_soap(method, &target, &envelope.call),
-        (None, Some(asked_for)) => policy.permits_preflight(&asked_for, &target),
-        (None, None) => policy.permits(method, &target),
+    let judged = match (&call.envelope, asked_for) {
+        (Some(envelope), _) => policy.judge_soap(method, &target, &envelope.call),
+        (None, Some(asked_for)) => policy.judge_preflight(&asked_for, &target),
+        (None, None) => policy.judge(method, &target),
     };
-    if is_permitted {
-        Ok(())
-    } else {
-        Err(Error::Forbidden("this app is not allowed to call this operation"))
-    }
+    judged.map_err(|refusal| Error::Policy(refusal.to_string()))
 }
 
 /// Makes the request what Zuora should see of it, and keeps its body if it is short enough to be sent again.

@@ -38,7 +38,7 @@ pub use data_centre::{DATA_CENTRES, DataCentre};
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
 pub use subject::{Subject, SubjectKind, subjects};
 pub use target::{
-    BadTarget, METHODS, OperationRule, Pattern, PatternError, Policy, Rule, RuleError, SOAP_CALLS,
-    SoapRule, Target,
+    BadTarget, METHODS, NotPermitted, OperationRule, Pattern, PatternError, Policy, Rule,
+    RuleError, SOAP_CALLS, SoapRule, Target,
 };
 pub use track_id::{TrackId, TrackIdError};

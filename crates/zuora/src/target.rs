@@ -4,7 +4,7 @@
 //! slash or two, `;v=1` as part of a name or as nothing. Which reading Zuora's servers choose is
 //! theirs to know. The path is sent as it came, so nothing is repaired here. Instead, what can only
 //! be meant to deceive is refused ([`Target::read`]), and what remains must be permitted under
-//! **every** reading ([`Policy::permits`]).
+//! **every** reading ([`Policy::judge`]).
 
 mod pattern;
 mod readings;
@@ -117,6 +117,23 @@ pub struct Policy {
     pub read_only: bool,
 }
 
+/// Which rule of a policy refuses a call. `Display` says it in words meant for the caller, the entry as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPermitted<'p> {
+    /// The call may be what this entry names, or hides what it names.
+    #[error("an entry of `deny` refuses it: `{0}`")]
+    Denied(&'p Rule),
+    /// No entry names any reading of it.
+    #[error("no entry of `allow` names it")]
+    NotAllowed,
+    /// Entries name it, but not in every reading.
+    #[error("`allow` names it in some of the ways in which it could be read, not in all")]
+    NotAllowedThroughout,
+    /// It may change something.
+    #[error("`read_only` permits only what is known to change nothing")]
+    NotRead,
+}
+
 /// The operations that are sent as `POST` and change nothing, whatever path they are read from.
 static READ_OPERATIONS: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     let reads = operations().iter().filter(|operation| operation.only_reads());
@@ -124,63 +141,104 @@ static READ_OPERATIONS: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 });
 
 impl Policy {
-    /// Whether the call is permitted. HEAD is judged as GET too: what denies one denies both, what
-    /// allows GET allows HEAD. `/rest/v1/…` is `/v1/…`; `/v1/async/X` needs both itself and `/v1/X`
-    /// to be permitted. A call to where the SOAP API is, whose envelope nobody has read, is not
-    /// permitted where the policy speaks of SOAP calls.
-    pub fn permits(&self, method: &Method, target: &Target<'_>) -> bool {
+    /// Judges a call. HEAD is judged as GET too: what denies one denies both, what allows GET allows
+    /// HEAD. `/rest/v1/…` is `/v1/…`; `/v1/async/X` needs both itself and `/v1/X` to be permitted. A
+    /// call to where the SOAP API is, whose envelope nobody has read, is not permitted where the
+    /// policy speaks of SOAP calls.
+    ///
+    /// # Errors
+    /// If it is not permitted.
+    pub fn judge(&self, method: &Method, target: &Target<'_>) -> Result<(), NotPermitted<'_>> {
         if self.is_open() {
-            return true;
+            return Ok(());
         }
         let readings = readings(target.path);
-        let could_be_soap = || readings.iter().any(is_soap_service);
-        if self.speaks_of_soap() && could_be_soap() {
-            return false;
+        if let Some(refusal) = self.refuses_unread()
+            && readings.iter().any(is_soap_service)
+        {
+            return Err(refusal);
         }
-        self.permits_paths(method, &readings) && (!self.read_only || only_reads(method, &readings))
+        self.check_denied(method, &readings)?;
+        self.check_allowed(method, &readings)?;
+        self.check_reads(|| only_reads(method, &readings))
     }
 
-    /// Whether the SOAP call `name` is permitted, sent with this method and path: the name of the
-    /// first element in the envelope's body, without its prefix. It is allowed by its name or by
-    /// its path, and denied by either.
-    pub fn permits_soap(&self, method: &Method, target: &Target<'_>, name: &str) -> bool {
+    /// Judges the SOAP call `name`, sent with this method and path: the name of the first element in
+    /// the envelope's body, without its prefix. It is allowed by its name or by its path, and denied
+    /// by either.
+    ///
+    /// # Errors
+    /// If it is not permitted.
+    pub fn judge_soap(
+        &self,
+        method: &Method,
+        target: &Target<'_>,
+        name: &str,
+    ) -> Result<(), NotPermitted<'_>> {
         if self.is_open() {
-            return true;
+            return Ok(());
         }
         let readings = readings(target.path);
-        let named = !self.allow.is_empty() && self.allow.iter().any(|rule| rule.allows_soap(name));
-        let allowed = named || readings.iter().all(|path| self.allows(method, path));
-        let denied = self.deny.iter().any(|rule| rule.denies_soap(name))
-            || readings.iter().any(|path| self.denies(method, path));
-        allowed && !denied && (!self.read_only || soap_only_reads(name))
+        if let Some(rule) = self.deny.iter().find(|rule| rule.denies_soap(name)) {
+            return Err(NotPermitted::Denied(rule));
+        }
+        self.check_denied(method, &readings)?;
+        if !self.allow.iter().any(|rule| rule.allows_soap(name)) {
+            self.check_allowed(method, &readings)?;
+        }
+        self.check_reads(|| soap_only_reads(name))
     }
 
-    /// Whether a browser may ask whether this call would be permitted: as the call itself is judged,
+    /// Judges the question of a browser whether this call would be permitted: as the call itself,
     /// unless asking is denied.
-    pub fn permits_preflight(&self, asked_for: &Method, target: &Target<'_>) -> bool {
-        let is_denied = |path: &Reading<'_>| self.denies(&Method::OPTIONS, path);
-        self.permits(asked_for, target) && !readings(target.path).iter().any(is_denied)
+    ///
+    /// # Errors
+    /// If it is not permitted.
+    pub fn judge_preflight(
+        &self,
+        asked_for: &Method,
+        target: &Target<'_>,
+    ) -> Result<(), NotPermitted<'_>> {
+        self.judge(asked_for, target)?;
+        self.check_denied(&Method::OPTIONS, &readings(target.path))
     }
 
     fn is_open(&self) -> bool {
         self.allow.is_empty() && self.deny.is_empty() && !self.read_only
     }
 
-    /// Whether it needs the name of a SOAP call to judge it.
-    fn speaks_of_soap(&self) -> bool {
-        self.read_only || self.deny.iter().any(|rule| matches!(rule, Rule::Soap(_)))
+    /// What refuses a SOAP call whose name is not known, because it would have to be.
+    fn refuses_unread(&self) -> Option<NotPermitted<'_>> {
+        let by_name = self.deny.iter().find(|rule| matches!(rule, Rule::Soap(_)));
+        by_name.map(NotPermitted::Denied).or(self.read_only.then_some(NotPermitted::NotRead))
     }
 
-    fn permits_paths(&self, method: &Method, readings: &[Reading<'_>]) -> bool {
-        readings.iter().all(|path| self.allows(method, path) && !self.denies(method, path))
+    fn check_denied(
+        &self,
+        method: &Method,
+        readings: &[Reading<'_>],
+    ) -> Result<(), NotPermitted<'_>> {
+        let denies = |rule: &&Rule| readings.iter().any(|path| rule.denies(method, path));
+        self.deny.iter().find(denies).map_or(Ok(()), |rule| Err(NotPermitted::Denied(rule)))
     }
 
-    fn allows(&self, method: &Method, path: &Reading<'_>) -> bool {
-        self.allow.is_empty() || self.allow.iter().any(|rule| rule.allows(method, path))
+    fn check_allowed(
+        &self,
+        method: &Method,
+        readings: &[Reading<'_>],
+    ) -> Result<(), NotPermitted<'_>> {
+        let allows = |path: &Reading<'_>| self.allow.iter().any(|rule| rule.allows(method, path));
+        if self.allow.is_empty() || readings.iter().all(allows) {
+            return Ok(());
+        }
+        match readings.iter().any(allows) {
+            true => Err(NotPermitted::NotAllowedThroughout),
+            false => Err(NotPermitted::NotAllowed),
+        }
     }
 
-    fn denies(&self, method: &Method, path: &Reading<'_>) -> bool {
-        self.deny.iter().any(|rule| rule.denies(method, path))
+    fn check_reads(&self, only_reads: impl FnOnce() -> bool) -> Result<(), NotPermitted<'_>> {
+        if self.read_only && !only_reads() { Err(NotPermitted::NotRead) } else { Ok(()) }
     }
 }
 

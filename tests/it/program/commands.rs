@@ -404,7 +404,7 @@ async fn explain_says_which_tenant_and_entity_a_call_is_for() {
         (&["--app", "reader", "GET", "/test/v1/a"], &["refused      with 403: it means `sandbox`"]),
         (
             &["--app", "reader", "POST", "/v1/accounts"],
-            &["refused      with 403: ", "it is no read"],
+            &["refused      with 403: `read_only` permits only what is known to change nothing\n"],
         ),
         (&["--app", "reader", "POST", "/v1/action/query"], &["policy       allowed"]),
         (
@@ -422,7 +422,10 @@ async fn explain_says_which_tenant_and_entity_a_call_is_for() {
                 "sent to      https://sandbox.eu.zuora.com/apps/services/a/91.0\n",
             ],
         ),
-        (&["--app", "app", "--soap", "delete", "POST", SOAP], &["refused      with 403"]),
+        (
+            &["--app", "app", "--soap", "delete", "POST", SOAP],
+            &["refused      with 403: an entry of `deny` refuses it: `SOAP delete`\n"],
+        ),
         (&["--app", "app", "POST", SOAP], &["policy       hangs on the SOAP call"]),
     ];
     for (arguments, expected) in calls {
@@ -439,7 +442,14 @@ async fn explain_says_which_tenant_and_entity_a_call_is_for() {
 async fn explain_says_when_a_call_is_not_sent() {
     let (_directory, path) = good();
     let calls: [(&str, &str, &[&str]); 9] = [
-        ("DELETE", "/v1/accounts/A1", &["refused      with 403", "DELETE_Account"]),
+        (
+            "DELETE",
+            "/v1/accounts/A1",
+            &[
+                "refused      with 403: an entry of `deny` refuses it: `DELETE /**`",
+                "DELETE_Account",
+            ],
+        ),
         ("GET", "/v1/../secret", &["refused      with 400"]),
         ("TRACE", "/v1/accounts/A1", &["refused      with 400: the method is none of GET, HEAD"]),
         ("CONNECT", "/v1/accounts/A1", &["refused      with 400"]),

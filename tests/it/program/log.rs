@@ -77,6 +77,43 @@ async fn an_answer_is_complete_only_if_it_was_taken_whole() {
 }
 
 #[tokio::test]
+async fn a_refusal_by_policy_is_told_with_its_rule() {
+    let (tenant, directory) = (tenant().await, TempDir::new().unwrap());
+    let policy = ["allow: [\"* /v1/accounts/**\"]", "deny: [DELETE /rest/v1/accounts/*/]"];
+    let app = policy.map(String::from).into_iter().chain(["read_only: true".to_owned()]).collect();
+    let running = Running::before(&tenant, &Yaml { app, ..Yaml::default() }, &directory).await;
+    let calls = [
+        (
+            Method::DELETE,
+            "/v1/accounts/A1",
+            "an entry of `deny` refuses it: `DELETE /rest/v1/accounts/*/`",
+        ),
+        (Method::GET, "/v1/orders", "no entry of `allow` names it"),
+        (
+            Method::PUT,
+            "/v1/accounts/A1",
+            "`read_only` permits only what is known to change nothing",
+        ),
+    ];
+
+    let mut answers = Vec::new();
+    for (method, path, _) in &calls {
+        answers.push(ask(running.address, request(method.clone(), path, "")).await);
+    }
+
+    let ended = running.stop().await;
+    let lines = ended.lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told: Vec<_> = lines.filter(|line| line["target"] == "access").collect();
+    assert_eq!(told.len(), calls.len(), "{told:#?}");
+    for ((_, _, rule), (answer, line)) in calls.iter().zip(answers.iter().zip(&told)) {
+        assert_eq!(answer.status, 403, "{rule}");
+        let message = format!("this app is not allowed to call this operation: {rule}");
+        assert_eq!(answer.json()["reasons"][0]["message"], message);
+        assert_eq!((&line["error"], &line["cause"]), (&"forbidden".into(), &(*rule).into()));
+    }
+}
+
+#[tokio::test]
 async fn no_secret_is_in_the_log_however_much_it_tells() {
     const ADMIN: &str = "the-token-of-the-operators";
     const SIGNING: &str = "the-key-that-signs-tokens-for-apps-of-the-test";

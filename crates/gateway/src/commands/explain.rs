@@ -177,20 +177,14 @@ fn known(operation: Option<&zuora::Operation>) -> String {
 fn policy(app: &App, asked: &Asked<'_>) -> Result<&'static str, String> {
     let target = Target::read(asked.path).map_err(|bad| format!("with 400: {bad}"))?;
     let policy = wiring::policy(app);
-    let is_permitted = match asked.soap {
-        Some(call) => policy.permits_soap(asked.method, &target, call),
+    let judged = match asked.soap {
+        Some(call) => policy.judge_soap(asked.method, &target, call),
         None if is_soap_service(&target) && !asked.method.is_safe() => {
             return Ok("hangs on the SOAP call in the envelope: name it with --soap");
         }
-        None => policy.permits(asked.method, &target),
+        None => policy.judge(asked.method, &target),
     };
-    match is_permitted {
-        true => Ok("allowed"),
-        false if policy.read_only => {
-            Err("with 403: `allow` does not name it, `deny` does, or it is no read".to_owned())
-        }
-        false => Err("with 403: `allow` does not name it, or `deny` does".to_owned()),
-    }
+    judged.map(|()| "allowed").map_err(|refusal| format!("with 403: {refusal}"))
 }
 
 fn is_soap_service(target: &Target<'_>) -> bool {

@@ -30,6 +30,8 @@ pub struct Pattern {
     segments: Vec<Box<str>>,
     /// Whether `**` ends the pattern.
     open_ended: bool,
+    /// The path as it was written, where that is not the segments.
+    written: Option<Box<str>>,
 }
 
 /// What is wrong with a pattern, and what to write instead. Repeats nothing of the pattern, which may
@@ -77,13 +79,23 @@ impl Pattern {
         };
         let method = parse_method(method)?;
         let (segments, open_ended) = parse_path(path)?;
-        Ok(Self { method, segments, open_ended })
+        let read = Self { method, segments, open_ended, written: None };
+        let written = (read.path() != path).then(|| path.into());
+        Ok(Self { written, ..read })
     }
 
     /// The pattern of these segments, none of which is `**`.
     pub(super) fn of(method: Method, segments: Vec<&str>) -> Self {
         let segments = segments.into_iter().map(Box::from).collect();
-        Self { method: Some(method), segments, open_ended: false }
+        Self { method: Some(method), segments, open_ended: false, written: None }
+    }
+
+    /// The path that the segments make.
+    fn path(&self) -> String {
+        let segments = self.segments.iter().map(|segment| &**segment);
+        let last = self.open_ended.then_some("**");
+        let path: String = segments.chain(last).flat_map(|segment| ["/", segment]).collect();
+        if path.is_empty() { "/".to_owned() } else { path }
     }
 
     pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
@@ -126,16 +138,11 @@ impl FromStr for Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.method.as_ref().map_or("*", Method::as_str))?;
-        let last = self.open_ended.then_some("**");
-        if self.segments.is_empty() && last.is_none() {
-            return f.write_str("/");
+        let method = self.method.as_ref().map_or("*", Method::as_str);
+        match &self.written {
+            Some(path) => write!(f, "{method} {path}"),
+            None => write!(f, "{method} {}", self.path()),
         }
-        self.segments
-            .iter()
-            .map(|segment| &**segment)
-            .chain(last)
-            .try_for_each(|s| write!(f, "/{s}"))
     }
 }
 
