@@ -193,6 +193,7 @@ impl Shared {
         stop: CancellationToken,
     ) {
         let tls = TlsAcceptor::from(identity.get());
+        let whose = peer.address.map(tracing::field::display);
         match timeout(FIRST_REQUEST, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates();
@@ -201,8 +202,8 @@ impl Shared {
                 let peer = Peer { certificate: names.map(Arc::new), ..peer };
                 self.speak(TokioIo::new(stream), peer, stop).await;
             }
-            Ok(Err(cause)) => tracing::debug!(%cause, "a TLS handshake failed"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
+            Ok(Err(cause)) => tracing::debug!(peer = whose, %cause, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = whose, "a TLS handshake took too long"),
         }
     }
 

@@ -77,6 +77,35 @@ async fn an_answer_is_complete_only_if_it_was_taken_whole() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_fails_is_told_with_whose_it_was() {
+    let (tenant, directory) = (tenant().await, TempDir::new().unwrap());
+    let own = rcgen::generate_simple_self_signed(["gw".to_owned()]).unwrap();
+    let write = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let certificate = write("certificate.pem", own.cert.pem());
+    let key = write("key.pem", own.signing_key.serialize_pem());
+    let yaml = Yaml {
+        top: vec!["log: {level: debug}".to_owned()],
+        listen: vec![format!("tls: {{certificate: {certificate}, key: {key}}}")],
+        ..Yaml::default()
+    };
+    let running = Running::before(&tenant, &yaml, &directory).await;
+
+    let mut stranger = Raw::connect(running.address).await;
+    stranger.write("GET / HTTP/1.1\r\nhost: gw\r\n\r\n".to_owned()).await;
+    stranger.some().await;
+
+    let ended = running.stop().await;
+    let lines = ended.lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told: Vec<_> = lines.filter(|line| line["message"] == "a TLS handshake failed").collect();
+    let [line] = &told[..] else { panic!("{told:#?}") };
+    assert_eq!(line["peer"], "127.0.0.1", "{line:#}");
+}
+
+#[tokio::test]
 async fn a_refusal_by_policy_is_told_with_its_rule() {
     let (tenant, directory) = (tenant().await, TempDir::new().unwrap());
     let policy = ["allow: [\"* /v1/accounts/**\"]", "deny: [DELETE /rest/v1/accounts/*/]"];
