@@ -473,6 +473,28 @@ async fn explain_says_when_a_call_is_not_sent() {
 }
 
 #[tokio::test]
+async fn explain_says_what_becomes_of_calls_that_browsers_sign() {
+    let browsers = "client_id: 0c8ad1a2-3a3b-4f0e-8f5e-5f0f6f1b2c3d, secret: s";
+    let yaml = Yaml {
+        apps: vec![("browsers".into(), browsers.into())],
+        top: vec!["single_use: browsers".into()],
+        ..Yaml::default()
+    };
+    let (_directory, path) = file(&yaml.text("https://rest.zuora.com", "state".as_ref()));
+    let line = "signed       with Zuora's single-use signature, or as the preflight before one: passes as it is, without a token, key \
+                or entity of the gateway's or a change of links, and is never sent again once a byte of it has left\n";
+
+    for (app, is_told) in [("browsers", true), ("app", false)] {
+        let call = ["POST", "/v1/payment-methods/credit-cards"];
+        let arguments = [&["explain", "--config", &path, "--app", app][..], &call].concat();
+        let output = run(&arguments).await;
+
+        assert_ended(&output, 0);
+        assert_eq!(output.out.contains(line), is_told, "{app}:\n{}", output.out);
+    }
+}
+
+#[tokio::test]
 async fn schema_is_json_that_names_the_keys() {
     let output = run(&["schema"]).await;
 

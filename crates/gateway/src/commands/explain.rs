@@ -244,6 +244,12 @@ fn sent(
         ("async", async_form(operation)),
         ("track id", format!("the app's own, else one like {}", TrackId::mint(&app.name))),
     ]);
+    let single_use = config.single_use.map(|index| &config.apps[index]);
+    if single_use.is_some_and(|it| it.name == app.name) {
+        let signed = "with Zuora's single-use signature, or as the preflight before one: passes as it is, without a token, key \
+                      or entity of the gateway's or a change of links, and is never sent again once a byte of it has left";
+        lines.push(("signed", signed.to_owned()));
+    }
     lines
 }
 
