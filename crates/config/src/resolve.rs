@@ -13,6 +13,7 @@ use std::hash::Hash;
 use std::num::NonZeroUsize;
 
 use aws_lc_rs::digest;
+use zuora::Rule;
 
 use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
 use crate::scalar::{Count, Digest, Text};
@@ -179,8 +180,12 @@ fn app(
     let secrets = secrets(name, &file, reading);
     tell_reserve_that_cannot_be(&file, reading);
     let certificate = file.certificate.value.map(|it| certificate(name, it, reading));
+    let mut makes_soap_calls = true;
     let tenants = file.tenant.0.zip(tenants).and_then(|(names, all)| {
         let found = called(&names.0, &all.names, reading)?;
+        if let Some(all) = &all.values {
+            makes_soap_calls = found.iter().any(|&tenant| all[tenant].soap_url.is_some());
+        }
         let entities = app_entities(name, file.entities.value.as_ref(), &found, all, reading);
         Some((found, entities))
     });
@@ -191,6 +196,12 @@ fn app(
                 let message = "an empty list would allow nothing; leave `allow` out to allow all";
                 reading.tell_at(&patterns, message);
             }
+            tell_entries_that_allow_nothing(
+                &patterns.value,
+                file.read_only.value,
+                makes_soap_calls,
+                reading,
+            );
             values(patterns)
         }
     };
@@ -219,6 +230,23 @@ fn app(
         read_only: file.read_only.value,
         entities,
     })
+}
+
+/// Whoever writes down that an app may do something should hear where it may not all the same.
+fn tell_entries_that_allow_nothing(
+    allow: &[At<Rule>],
+    read_only: bool,
+    makes_soap_calls: bool,
+    reading: &mut Reading<'_>,
+) {
+    for entry in allow {
+        if entry.value.is_soap() && !makes_soap_calls {
+            let message = "no tenant of this app has a `soap_url`, so it makes no SOAP calls";
+            reading.tell_at(entry, message);
+        } else if read_only && entry.value.names_only_writes() {
+            reading.tell_at(entry, "`read_only` refuses every call that this names");
+        }
+    }
 }
 
 /// The secrets of an app: the one that it has, and the one that it had before.

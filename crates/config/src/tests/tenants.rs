@@ -235,13 +235,37 @@ fn an_app_without_any_entity_of_a_tenant_could_not_call_it() {
 }
 
 #[test]
+fn an_entry_that_could_allow_nothing_is_told() {
+    let refused = "`read_only` refuses every call that this names";
+    check(
+        &with_app(
+            "allow: [GET /v1/**, POST /v1/action/*, PUT /v1/**, operation POST_Account]\nread_only: true",
+        ),
+        &[
+            &format!("10:44: apps.storefront.allow[2]: {refused}"),
+            &format!("10:56: apps.storefront.allow[3]: {refused}"),
+        ],
+    );
+    // To deny what cannot be anyway does no harm.
+    check(
+        &with_app("allow: [GET /v1/**, SOAP query]\ndeny: [SOAP create, DELETE /**]"),
+        &[
+            "10:25: apps.storefront.allow[1]: no tenant of this app has a `soap_url`, so it makes no SOAP calls",
+        ],
+    );
+}
+
+#[test]
 fn policy_speaks_of_paths_operations_and_soap_calls() {
-    let config = good(&with_app(
-        "allow: [GET /v1/**, operation POST_Account, SOAP query, \"SOAP *\"]\nread_only: true",
-    ));
+    let config = good(
+        &with_app(
+            "allow: [GET /v1/**, operation GET_Account, SOAP query, \"SOAP *\"]\nread_only: true",
+        )
+        .replace("base_url: https://rest.zuora.com", "environment: us-cloud-1-production"),
+    );
 
     let shown: Vec<_> = config.apps[0].allow.iter().map(ToString::to_string).collect();
-    assert_eq!(shown, ["GET /v1/**", "operation POST_Account", "SOAP query", "SOAP *"]);
+    assert_eq!(shown, ["GET /v1/**", "operation GET_Account", "SOAP query", "SOAP *"]);
     assert!(config.apps[0].read_only);
 
     let expected = "expected a method and a path such as `GET /v1/accounts/**`, `operation POST_Account` or `SOAP query`";

@@ -98,6 +98,26 @@ impl Pattern {
         if path.is_empty() { "/".to_owned() } else { path }
     }
 
+    /// Whether its method is one that changes nothing, or any.
+    pub(super) fn covers_reads(&self) -> bool {
+        self.method.as_ref().is_none_or(Method::is_safe)
+    }
+
+    /// Whether it names calls to where the SOAP API is, which may be of any name.
+    pub(super) fn may_be_soap(&self) -> bool {
+        let fits = |at: usize, name: &str| match self.segments.get(at) {
+            Some(glob) => segment_matches(glob.as_bytes(), name.as_bytes(), |a, b| a == b),
+            None => self.open_ended,
+        };
+        self.covers(&Method::POST) && fits(0, "apps") && fits(1, "services")
+    }
+
+    /// Whether it names the path of an operation that has no parameters.
+    pub(super) fn is_template(&self, method: &Method, path: &str) -> bool {
+        let path: Vec<_> = path.split('/').skip(1).map(Cow::from).collect();
+        self.matches(method, &path)
+    }
+
     pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
         self.matches_by(method, path, |a, b| a == b)
     }

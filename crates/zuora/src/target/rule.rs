@@ -86,6 +86,25 @@ impl Rule {
         }
     }
 
+    /// Whether everything that it names may change something, so that an app which only reads may do none of it.
+    pub fn names_only_writes(&self) -> bool {
+        let mut reads = operations().iter().filter(|operation| operation.only_reads());
+        match self {
+            Self::Path(pattern) => {
+                !pattern.covers_reads()
+                    && !pattern.may_be_soap()
+                    && !reads.any(|read| pattern.is_template(&read.method, read.path))
+            }
+            Self::Operation(rule) => !reads.any(|read| read.id == rule.id),
+            Self::Soap(SoapRule(name)) => !name.as_deref().is_none_or(soap_only_reads),
+        }
+    }
+
+    /// Whether this is one of `SOAP …`.
+    pub fn is_soap(&self) -> bool {
+        matches!(self, Self::Soap(_))
+    }
+
     /// Whether it names this reading of a path, to the letter.
     pub(super) fn allows(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {
         match self {

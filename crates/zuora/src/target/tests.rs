@@ -499,6 +499,40 @@ fn a_refusal_says_which_rule_it_was() {
 }
 
 #[test]
+fn an_entry_that_names_only_writes_is_known() {
+    for (entry, expected) in [
+        ("GET /v1/accounts/**", false),
+        ("HEAD /**", false),
+        ("OPTIONS /v1/accounts", false),
+        ("* /v1/accounts/**", false),
+        ("POST /v1/action/query", false),
+        ("POST /rest/v1/action/queryMore", false),
+        ("POST /v1/action/*", false),
+        ("POST /**", false),
+        ("POST /apps/services/a/91.0", false),
+        ("POST /apps/**", false),
+        ("POST /*/services/**", false),
+        ("POST /apps/servlet", true),
+        ("POST /apps", true),
+        ("POST /v1/accounts", true),
+        ("POST /v1/action/update", true),
+        ("POST /V1/action/query", true),
+        ("POST /v1/async/action/query", true),
+        ("PUT /**", true),
+        ("PATCH /v1/**", true),
+        ("DELETE /**", true),
+        ("operation GET_Account", false),
+        ("operation Action_POSTquery", false),
+        ("operation POST_Account", true),
+        ("SOAP *", false),
+        ("SOAP query", false),
+        ("SOAP create", true),
+    ] {
+        assert_eq!(Rule::parse(entry).unwrap().names_only_writes(), expected, "{entry}");
+    }
+}
+
+#[test]
 fn an_entry_that_is_none_says_what_to_write() {
     #[track_caller]
     fn check(entry: &str, part: &str) {
