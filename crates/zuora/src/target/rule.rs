@@ -70,6 +70,11 @@ pub enum RuleError {
     /// `SOAP` and a name that is one of Zuora's but for its letter case.
     #[error("Zuora writes `{0}`")]
     SoapCase(&'static str),
+    /// `SOAP login`, which no policy can judge: it comes before anybody knows who calls.
+    #[error(
+        "`login()` is answered by the gateway itself, for every app: leave it out, or write `SOAP *`"
+    )]
+    SoapLogin,
 }
 
 impl Rule {
@@ -180,6 +185,7 @@ impl SoapRule {
         let known = SOAP_CALLS.into_iter().find(|known| known.eq_ignore_ascii_case(name));
         match known {
             Some(known) if known != name => Err(RuleError::SoapCase(known)),
+            Some("login") => Err(RuleError::SoapLogin),
             _ if is_name(name) => Ok(Self(Some(name.into()))),
             _ => Err(RuleError::Soap),
         }

@@ -545,6 +545,10 @@ fn an_entry_that_is_none_says_what_to_write() {
     check("Operation POST_Account", "the method must be");
     check("SOAP", "a method and a path");
     check("SOAP Query", "Zuora writes `query`");
+    check(
+        "SOAP login",
+        "`login()` is answered by the gateway itself, for every app: leave it out, or write `SOAP *`",
+    );
     check("SOAP 1", "the name of a call");
     check("SOAP a:query", "the name of a call");
     check("SOAP a b", "a method and a path");
