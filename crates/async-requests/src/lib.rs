@@ -1,0 +1,17 @@
+//! What was accepted to be done later, and how it ended.
+//!
+//! Zuora takes a write at `/v1/async/…`, answers with a bare id, and tells the outcome once, to an address of the
+//! tenant's. [`Registry`] remembers who asked: a record is durable before its request leaves, it is told what becomes of
+//! it, and whoever waits for the outcome is woken.
+//!
+//! What this crate does not know: HTTP, and what a callout looks like.
+
+mod memory;
+mod record;
+mod registry;
+mod store;
+
+pub use memory::Memory;
+pub use record::{Form, Key, Outcome, Record, State};
+pub use registry::{NewRequest, NotBegun, Registry, Report, Submission, Taken};
+pub use store::{Change, Changed, Store, StoreError, Writing};
