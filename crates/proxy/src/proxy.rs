@@ -163,26 +163,36 @@ impl Proxy {
         // Boxed, so that a call does not carry the room for it while it waits.
         let mut outbound = Box::pin(prepare(&route, *request, call)).await?;
 
-        let mut lanes = self.lanes_of(&route, &outbound);
+        let answer = self.ask_zuora(&mut route, &mut ask, &mut outbound, call).await?;
+        let links = Links::of(&route, &outbound, call);
+        Ok(relay(*answer, &route, links.as_ref(), outbound.is_write(), &self.tasks))
+    }
 
+    /// The part of the road on which a call is tried, until its answer is one to pass on. The gateway's own calls go it as
+    /// well.
+    pub(crate) async fn ask_zuora(
+        &self,
+        route: &mut Arc<Route>,
+        ask: &mut Ask,
+        outbound: &mut Outbound,
+        call: &mut Call,
+    ) -> Result<Box<Answer>, Error> {
+        let mut lanes = self.lanes_of(route, outbound);
         loop {
-            let lane = self.enter(&mut lanes, &ask, call).await?;
-            anticipate(&route, &ask, call).await?;
-            let permit = self.admit(&mut route, &mut ask, call).await?;
-            let (permit, token) = authenticate(&route, &ask, permit, call).await?;
+            let lane = self.enter(&mut lanes, ask, call).await?;
+            anticipate(route, ask, call).await?;
+            let permit = self.admit(route, ask, call).await?;
+            let (permit, token) = authenticate(route, ask, permit, call).await?;
             let ticket = permit.ticket();
-            let answer =
-                self.send(&route, &mut outbound, (permit, lane), token.as_ref(), call).await;
-            match judge(&route, answer, ticket, &mut outbound, &ask, call, &self.closing).await? {
+            let answer = self.send(route, outbound, (permit, lane), token.as_ref(), call).await;
+            match judge(route, answer, ticket, outbound, ask, call, &self.closing).await? {
                 Next::Relay(answer) => {
                     if call.has_waited() {
                         // Then others wait as well. Whoever has the permit now is sent before this answer is passed on:
                         // time at Zuora is dearer than time here.
                         tokio::task::yield_now().await;
                     }
-                    let links = Links::of(&route, &outbound, call);
-                    let is_write = outbound.is_write();
-                    return Ok(relay(*answer, &route, links.as_ref(), is_write, &self.tasks));
+                    return Ok(answer);
                 }
                 Next::Requeue(ticket) => ask.place = Place::Front(ticket),
             }
