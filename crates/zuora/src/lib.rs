@@ -5,6 +5,7 @@
 //! | [`operation`] | Which operation is this call, which limit does it count against, may it be repeated under a key or go to `/v1/async`? |
 //! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
 //! | [`answer`] | What became of the call: done, refused, rolled back, unknown, failed? |
+//! | [`callout`] | Which async request does this callout tell of, and how did it end? |
 //! | [`concurrency`] | How large is a limit, in Zuora's own words? |
 //! | [`data_centre`] | Where is each of Zuora's environments? |
 //! | [`links`] | Where in this answer stands an address of Zuora's by which the caller would go past the gateway? |
@@ -19,6 +20,7 @@
 //! asynchronous and idempotent requests guides, and the OpenAPI description.
 
 pub mod answer;
+pub mod callout;
 pub mod concurrency;
 pub mod data_centre;
 pub mod links;
@@ -33,6 +35,7 @@ pub use answer::{
     ANSWER_LOOK, Refusal, RefusalKind, Verdict, begins_with_success, judge, judge_needs_body,
     tells_outcome,
 };
+pub use callout::{BadCallout, Callout};
 pub use concurrency::Concurrency;
 pub use data_centre::{DATA_CENTRES, DataCentre};
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
