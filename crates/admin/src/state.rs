@@ -168,6 +168,7 @@ impl Admin {
             tokens: tokens.collect(),
             circuits: circuits.collect(),
             lanes: lanes.collect(),
+            ..Readings::default()
         })
     }
 

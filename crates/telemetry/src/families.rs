@@ -43,6 +43,10 @@ pub(crate) struct Families {
     pub(crate) would_have_waited: IntCounterVec,
     pub(crate) token_refreshes: IntCounterVec,
     pub(crate) config_reloads: IntCounterVec,
+    pub(crate) async_requests: IntCounterVec,
+    pub(crate) callouts: IntCounterVec,
+    pub(crate) outcome_deliveries: IntCounterVec,
+    pub(crate) async_registry_errors: IntCounter,
 
     pub(crate) connections: IntGauge,
     pub(crate) legs_in_flight: IntGauge,
@@ -65,6 +69,11 @@ pub(crate) struct Families {
     pub(crate) circuit_open: IntGaugeVec,
     pub(crate) lanes_held: IntGaugeVec,
     pub(crate) lanes_waiting: IntGaugeVec,
+    pub(crate) async_pending: IntGaugeVec,
+    pub(crate) async_oldest_pending: GaugeVec,
+    pub(crate) outcome_dead_letters: IntGaugeVec,
+    pub(crate) async_registry_bytes: IntGaugeVec,
+    pub(crate) async_registry_records: IntGaugeVec,
 }
 
 impl Families {
@@ -174,6 +183,31 @@ impl Families {
                 "How often the configuration was read anew, by what came of it.",
                 &["result"],
             ),
+            async_requests: counters(
+                r,
+                "async_requests_total",
+                "Async requests, by the states that they entered.",
+                &["tenant", "app", "state"],
+            ),
+            callouts: counters(
+                r,
+                "callouts_total",
+                "Callouts of Zuora's, by what became of them.",
+                &["tenant", "result"],
+            ),
+            outcome_deliveries: counters(
+                r,
+                "outcome_deliveries_total",
+                "Attempts to forward an outcome to its app, by what came of them.",
+                &["tenant", "app", "result"],
+            ),
+            async_registry_errors: register(
+                r,
+                IntCounter::with_opts(opts(
+                    "async_registry_errors_total",
+                    "Failures of the registry of async requests to read or to write what it keeps.",
+                )),
+            ),
             connections: gauge(r, "connections", "Open connections of callers."),
             legs_in_flight: gauge(r, "legs_in_flight", "Upstream legs that Zuora may work on."),
             config_loaded: register(
@@ -276,6 +310,40 @@ impl Families {
                 "lanes_waiting",
                 "Calls that wait for another one about the same account, subscription or order.",
                 &["tenant"],
+            ),
+            async_pending: gauges(
+                r,
+                "async_requests_pending",
+                "Async requests whose outcome is not known yet.",
+                &["tenant", "app"],
+            ),
+            async_oldest_pending: register(
+                r,
+                GaugeVec::new(
+                    opts(
+                        "async_oldest_pending_seconds",
+                        "Age of the oldest async request whose outcome is not known yet; 0 without one.",
+                    ),
+                    &["tenant", "app"],
+                ),
+            ),
+            outcome_dead_letters: gauges(
+                r,
+                "outcome_dead_letters",
+                "Outcomes that could not be forwarded and are no longer tried.",
+                &["tenant", "app"],
+            ),
+            async_registry_bytes: gauges(
+                r,
+                "async_registry_bytes",
+                "Bytes on disk of the registry of async requests.",
+                &[],
+            ),
+            async_registry_records: gauges(
+                r,
+                "async_registry_records",
+                "Async requests that are remembered, ended ones included.",
+                &[],
             ),
             registry,
         }

@@ -8,7 +8,7 @@ use std::{
 
 use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge};
 
-use crate::labels::{Refresh, Refused, Source, Verdict};
+use crate::labels::{AsyncState, CalloutResult, Delivery, Refresh, Refused, Source, Verdict};
 
 /// Counts what one app's calls came to. Cheap to clone; clones count into the same series.
 #[derive(Clone, Debug)]
@@ -171,6 +171,57 @@ impl TenantMetrics {
     /// Counts a token asked of Zuora, by what came of it: `token_refreshes_total`.
     pub fn token_refreshed(&self, refresh: Refresh) {
         self.inner.refreshes[refresh.index()].inc();
+    }
+}
+
+/// Counts what becomes of one app's async requests. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AsyncMetrics {
+    pub(crate) inner: Arc<AsyncCounters>,
+}
+
+#[derive(Debug)]
+pub(crate) struct AsyncCounters {
+    pub(crate) states: [IntCounter; AsyncState::ALL.len()],
+    pub(crate) deliveries: [IntCounter; Delivery::ALL.len()],
+}
+
+impl AsyncMetrics {
+    /// Counts an async request that entered `state`: `async_requests_total`. One that was unknown and whose outcome
+    /// came after all counts in both.
+    pub fn entered(&self, state: AsyncState) {
+        self.inner.states[state.index()].inc();
+    }
+
+    /// Counts an attempt to forward an outcome: `outcome_deliveries_total`.
+    pub fn delivery(&self, result: Delivery) {
+        self.inner.deliveries[result.index()].inc();
+    }
+}
+
+/// Counts what becomes of the callouts of one tenant: `callouts_total`. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CalloutMetrics {
+    pub(crate) results: Arc<[IntCounter; CalloutResult::ALL.len()]>,
+}
+
+impl CalloutMetrics {
+    /// Counts a callout.
+    pub fn came(&self, result: CalloutResult) {
+        self.results[result.index()].inc();
+    }
+}
+
+/// Counts the failures of the registry of async requests: `async_registry_errors_total`. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RegistryMetrics {
+    pub(crate) errors: IntCounter,
+}
+
+impl RegistryMetrics {
+    /// Counts a failure to read or to write.
+    pub fn error(&self) {
+        self.errors.inc();
     }
 }
 

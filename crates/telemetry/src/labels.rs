@@ -177,3 +177,120 @@ impl Reload {
         }
     }
 }
+
+/// A state that an async request enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AsyncState {
+    /// It is on its way: nobody knows yet whether Zuora takes it.
+    Sending,
+    /// Zuora has taken it.
+    Accepted,
+    /// Zuora has executed it.
+    Succeeded,
+    /// Zuora has refused it.
+    Failed,
+    /// No outcome came in time.
+    Unknown,
+}
+
+impl AsyncState {
+    /// Every state, in the order of [`AsyncState::index`].
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Sending, Self::Accepted, Self::Succeeded, Self::Failed, Self::Unknown];
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Accepted => "accepted",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What became of a callout of Zuora's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CalloutResult {
+    /// It told an outcome, which is stored.
+    Taken,
+    /// It told what was known already.
+    Duplicate,
+    /// It is about a request that nobody here knows.
+    Unknown,
+    /// It cannot be read.
+    Malformed,
+    /// It came without the credential that was given to Zuora, or with another.
+    Unauthenticated,
+    /// It is longer than any callout has reason to be.
+    TooLarge,
+    /// It could not be stored, and Zuora was asked to send it again.
+    Unstorable,
+}
+
+impl CalloutResult {
+    /// Every result, in the order of [`CalloutResult::index`].
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Taken,
+        Self::Duplicate,
+        Self::Unknown,
+        Self::Malformed,
+        Self::Unauthenticated,
+        Self::TooLarge,
+        Self::Unstorable,
+    ];
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Duplicate => "duplicate",
+            Self::Unknown => "unknown",
+            Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::TooLarge => "too-large",
+            Self::Unstorable => "unstorable",
+        }
+    }
+}
+
+/// What came of one attempt to forward an outcome to its app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// The app took it.
+    Delivered,
+    /// It failed, and another attempt will be made.
+    Failed,
+    /// It failed, and it was the last attempt: the outcome is a dead letter.
+    Dead,
+}
+
+impl Delivery {
+    /// Every result, in the order of [`Delivery::index`].
+    pub(crate) const ALL: [Self; 3] = [Self::Delivered, Self::Failed, Self::Dead];
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Returns the label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}

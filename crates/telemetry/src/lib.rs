@@ -18,10 +18,15 @@ mod panics;
 mod process;
 mod readings;
 
-pub use handles::{AppMetrics, Live, PoolMetrics, TenantMetrics};
-pub use labels::{Refresh, Refused, Reload, Source, UNKNOWN, Verdict};
+pub use handles::{
+    AppMetrics, AsyncMetrics, CalloutMetrics, Live, PoolMetrics, RegistryMetrics, TenantMetrics,
+};
+pub use labels::{
+    AsyncState, CalloutResult, Delivery, Refresh, Refused, Reload, Source, UNKNOWN, Verdict,
+};
 pub use metrics::{Inventory, Metrics};
 pub use panics::log_panics;
 pub use readings::{
-    CircuitReading, LanesReading, PoolReading, QueueReading, Readings, TokenReading,
+    AsyncReading, CircuitReading, LanesReading, PoolReading, QueueReading, Readings,
+    RegistryReading, TokenReading,
 };

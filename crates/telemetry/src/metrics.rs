@@ -11,9 +11,13 @@ use prometheus::TextEncoder;
 use crate::{
     families::Families,
     handles::{
-        AppCounters, AppMetrics, Live, PoolCounters, PoolMetrics, TenantCounters, TenantMetrics,
+        AppCounters, AppMetrics, AsyncCounters, AsyncMetrics, CalloutMetrics, Live, PoolCounters,
+        PoolMetrics, RegistryMetrics, TenantCounters, TenantMetrics,
     },
-    labels::{ABANDONED, REJECTED, Refresh, Refused, Reload, UNKNOWN, Verdict},
+    labels::{
+        ABANDONED, AsyncState, CalloutResult, Delivery, REJECTED, Refresh, Refused, Reload,
+        UNKNOWN, Verdict,
+    },
     log, panics, process,
     readings::Readings,
 };
@@ -131,6 +135,37 @@ impl Metrics {
                 .map(|it| families.token_refreshes.with_label_values(&[tenant, it.as_str()])),
         };
         TenantMetrics { inner: Arc::new(inner) }
+    }
+
+    /// Returns the counters of an app's async requests.
+    #[must_use]
+    pub fn async_requests(&self, tenant: &str, app: &str) -> AsyncMetrics {
+        let (tenant, app) = self.labels(tenant, app);
+        let families = &self.families;
+        let of = |label| [tenant, app, label];
+        let inner = AsyncCounters {
+            states: AsyncState::ALL
+                .map(|it| families.async_requests.with_label_values(&of(it.as_str()))),
+            deliveries: Delivery::ALL
+                .map(|it| families.outcome_deliveries.with_label_values(&of(it.as_str()))),
+        };
+        AsyncMetrics { inner: Arc::new(inner) }
+    }
+
+    /// Returns the counters of a tenant's callouts; those of [`UNKNOWN`] if no tenant has this name.
+    #[must_use]
+    pub fn callouts(&self, tenant: &str) -> CalloutMetrics {
+        let (tenant, _) = self.labels(tenant, UNKNOWN);
+        let callouts = &self.families.callouts;
+        let results =
+            CalloutResult::ALL.map(|it| callouts.with_label_values(&[tenant, it.as_str()]));
+        CalloutMetrics { results: Arc::new(results) }
+    }
+
+    /// Returns the counter of the registry's failures.
+    #[must_use]
+    pub fn async_registry(&self) -> RegistryMetrics {
+        RegistryMetrics { errors: self.families.async_registry_errors.clone() }
     }
 
     /// Counts a call that did not prove who made it: `rejected_credentials_total`. `claimed` is the

@@ -15,6 +15,10 @@ pub struct Readings<'a> {
     pub circuits: Vec<CircuitReading<'a>>,
     /// One per tenant whose calls go in lanes.
     pub lanes: Vec<LanesReading<'a>>,
+    /// One per app with async requests or outcomes that could not be forwarded.
+    pub async_requests: Vec<AsyncReading<'a>>,
+    /// The registry of async requests, if there is one.
+    pub registry: Option<RegistryReading>,
 }
 
 /// A pool of permits. Readings with equal `tenant` and `pool` (several entities) are shown as one: counts are
@@ -81,6 +85,30 @@ pub struct LanesReading<'a> {
     pub waiting: u64,
 }
 
+/// An app's async requests. Readings with equal `tenant` and `app` are shown as one.
+#[derive(Clone, Debug)]
+pub struct AsyncReading<'a> {
+    /// Name of the tenant.
+    pub tenant: &'a str,
+    /// Name of the app.
+    pub app: &'a str,
+    /// Those whose outcome is not known yet.
+    pub pending: u64,
+    /// Age of the oldest of those; zero without one.
+    pub oldest_pending: Duration,
+    /// Outcomes that could not be forwarded and are no longer tried.
+    pub dead_letters: u64,
+}
+
+/// The registry of async requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RegistryReading {
+    /// What it takes on disk.
+    pub bytes: u64,
+    /// How many async requests it remembers, ended ones included.
+    pub records: u64,
+}
+
 impl Readings<'_> {
     /// Makes the gauges show these readings and nothing else.
     pub(crate) fn set(&self, families: &Families) {
@@ -96,6 +124,11 @@ impl Readings<'_> {
         families.circuit_open.reset();
         families.lanes_held.reset();
         families.lanes_waiting.reset();
+        families.async_pending.reset();
+        families.async_oldest_pending.reset();
+        families.outcome_dead_letters.reset();
+        families.async_registry_bytes.reset();
+        families.async_registry_records.reset();
 
         for pool in &self.pools {
             pool.add(families);
@@ -113,6 +146,24 @@ impl Readings<'_> {
             families.lanes_held.with_label_values(&labels).set(signed(lanes.held));
             families.lanes_waiting.with_label_values(&labels).set(signed(lanes.waiting));
         }
+        for requests in &self.async_requests {
+            requests.add(families);
+        }
+        if let Some(RegistryReading { bytes, records }) = self.registry {
+            let none: [&str; 0] = [];
+            families.async_registry_bytes.with_label_values(&none).set(signed(bytes));
+            families.async_registry_records.with_label_values(&none).set(signed(records));
+        }
+    }
+}
+
+impl AsyncReading<'_> {
+    fn add(&self, families: &Families) {
+        let labels = [self.tenant, self.app];
+        families.async_pending.with_label_values(&labels).add(signed(self.pending));
+        let oldest = families.async_oldest_pending.with_label_values(&labels);
+        oldest.set(oldest.get().max(self.oldest_pending.as_secs_f64()));
+        families.outcome_dead_letters.with_label_values(&labels).add(signed(self.dead_letters));
     }
 }
 

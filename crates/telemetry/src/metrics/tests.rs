@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    CircuitReading, LanesReading, PoolReading, QueueReading, Refresh, Refused, Source, TokenReading,
+    AsyncReading, CircuitReading, LanesReading, PoolReading, QueueReading, Refresh, Refused,
+    RegistryReading, Source, TokenReading,
 };
 
 fn metrics() -> Arc<Metrics> {
@@ -104,6 +105,63 @@ fn every_verdict_counts_in_its_own_series() {
 }
 
 #[test]
+fn every_state_callout_and_delivery_counts_in_its_own_series_and_from_zero_on() {
+    let metrics = metrics();
+    let requests = metrics.async_requests("production", "batch");
+    let callouts = metrics.callouts("production");
+    let stranger = metrics.callouts("made-up");
+    let registry = metrics.async_registry();
+    let before = metrics.render(&Readings::default());
+
+    for (n, state) in AsyncState::ALL.into_iter().enumerate() {
+        (0..=n).for_each(|_| requests.entered(state));
+    }
+    for (n, result) in CalloutResult::ALL.into_iter().enumerate() {
+        (0..=n).for_each(|_| callouts.came(result));
+    }
+    for (n, result) in Delivery::ALL.into_iter().enumerate() {
+        (0..=n).for_each(|_| requests.delivery(result));
+    }
+    stranger.came(CalloutResult::Unauthenticated);
+    registry.error();
+
+    let after = metrics.render(&Readings::default());
+    let of_app = r#"app="batch""#;
+    let states = ["sending", "accepted", "succeeded", "failed", "unknown"];
+    for (n, state) in states.into_iter().enumerate() {
+        let sample =
+            format!(r#"async_requests_total{{{of_app},state="{state}",tenant="production"}}"#);
+        check(&before, &format!("{sample} 0"));
+        check(&after, &format!("{sample} {}", n + 1));
+    }
+    let results = [
+        "taken",
+        "duplicate",
+        "unknown",
+        "malformed",
+        "unauthenticated",
+        "too-large",
+        "unstorable",
+    ];
+    for (n, result) in results.into_iter().enumerate() {
+        let sample = format!(r#"callouts_total{{result="{result}",tenant="production"}}"#);
+        check(&before, &format!("{sample} 0"));
+        check(&after, &format!("{sample} {}", n + 1));
+    }
+    for (n, result) in ["delivered", "failed", "dead"].into_iter().enumerate() {
+        let sample = format!(
+            r#"outcome_deliveries_total{{{of_app},result="{result}",tenant="production"}}"#
+        );
+        check(&before, &format!("{sample} 0"));
+        check(&after, &format!("{sample} {}", n + 1));
+    }
+    check(&after, r#"callouts_total{result="unauthenticated",tenant="unknown"} 1"#);
+    check(&before, "async_registry_errors_total 0");
+    check(&after, "async_registry_errors_total 1");
+    assert!(!after.contains("made-up"), "{after}");
+}
+
+#[test]
 fn a_retry_that_is_abandoned_for_the_first_time_is_seen_to_rise() {
     let metrics = metrics();
     let tenant = metrics.tenant("production");
@@ -170,6 +228,13 @@ fn gauges_show_the_readings_and_nothing_older() {
         cooldown: Duration::from_secs(cooldown),
         queues: vec![QueueReading { app: "batch", requests: 7, bytes: 1024 }],
     };
+    let requests = |pending, oldest, dead_letters| AsyncReading {
+        tenant: "production",
+        app: "batch",
+        pending,
+        oldest_pending: Duration::from_secs(oldest),
+        dead_letters,
+    };
     let readings = Readings {
         pools: vec![reading(38, 5, true), reading(20, 2, false)],
         tokens: vec![TokenReading { tenant: "production", expires_in_seconds: 60.0 }],
@@ -178,6 +243,8 @@ fn gauges_show_the_readings_and_nothing_older() {
             CircuitReading { tenant: "sandbox", is_open: true },
         ],
         lanes: vec![LanesReading { tenant: "production", held: 5, waiting: 9 }],
+        async_requests: vec![requests(3, 40, 1), requests(0, 0, 2)],
+        registry: Some(RegistryReading { bytes: 4096, records: 12 }),
     };
 
     let first = metrics.render(&readings);
@@ -199,8 +266,24 @@ fn gauges_show_the_readings_and_nothing_older() {
         check(&text, r#"circuit_open{tenant="sandbox"} 1"#);
         check(&text, r#"lanes_held{tenant="production"} 5"#);
         check(&text, r#"lanes_waiting{tenant="production"} 9"#);
+        check(&text, r#"async_requests_pending{app="batch",tenant="production"} 3"#);
+        check(&text, r#"async_oldest_pending_seconds{app="batch",tenant="production"} 40"#);
+        check(&text, r#"outcome_dead_letters{app="batch",tenant="production"} 3"#);
+        check(&text, "async_registry_bytes 4096");
+        check(&text, "async_registry_records 12");
     }
-    for name in ["permits_in_use{", "token_expires_in_seconds{", "circuit_open{", "lanes_"] {
+    let names = [
+        "permits_in_use{",
+        "token_expires_in_seconds{",
+        "circuit_open{",
+        "lanes_",
+        "async_requests_pending",
+        "async_oldest_pending_seconds",
+        "outcome_dead_letters",
+        "async_registry_bytes",
+        "async_registry_records",
+    ];
+    for name in names {
         assert!(!later.contains(&format!("\nzuora_gateway_{name}")), "{name}: {later}");
     }
 }
