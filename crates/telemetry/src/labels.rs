@@ -226,8 +226,10 @@ pub enum CalloutResult {
     Unknown,
     /// It cannot be read.
     Malformed,
-    /// It came without the credential that was given to Zuora, or with another.
+    /// It came with another credential than the one that was given to Zuora.
     Unauthenticated,
+    /// It came without any, which is how Zuora begins unless it is set up to send it at once.
+    Challenged,
     /// It is longer than any callout has reason to be.
     TooLarge,
     /// It could not be stored, and Zuora was asked to send it again.
@@ -236,12 +238,13 @@ pub enum CalloutResult {
 
 impl CalloutResult {
     /// Every result, in the order of [`CalloutResult::index`].
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Taken,
         Self::Duplicate,
         Self::Unknown,
         Self::Malformed,
         Self::Unauthenticated,
+        Self::Challenged,
         Self::TooLarge,
         Self::Unstorable,
     ];
@@ -259,6 +262,7 @@ impl CalloutResult {
             Self::Unknown => "unknown",
             Self::Malformed => "malformed",
             Self::Unauthenticated => "unauthenticated",
+            Self::Challenged => "challenged",
             Self::TooLarge => "too-large",
             Self::Unstorable => "unstorable",
         }

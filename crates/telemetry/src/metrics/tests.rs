@@ -140,6 +140,7 @@ fn every_state_callout_and_delivery_counts_in_its_own_series_and_from_zero_on() 
         "unknown",
         "malformed",
         "unauthenticated",
+        "challenged",
         "too-large",
         "unstorable",
     ];
