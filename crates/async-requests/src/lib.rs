@@ -6,11 +6,13 @@
 //!
 //! What this crate does not know: HTTP, and what a callout looks like.
 
+mod delivery;
 mod memory;
 mod record;
 mod registry;
 mod store;
 
+pub use delivery::{DELIVERY_ATTEMPTS, Delivery, Forwarding, Stage};
 pub use memory::Memory;
 pub use record::{Form, Key, Outcome, Record, State};
 pub use registry::{NewRequest, NotBegun, Registry, Report, Submission, Taken};

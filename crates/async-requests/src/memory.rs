@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::delivery::Delivery;
 use crate::record::{Key, Record};
 use crate::store::{Change, Changed, Store, Writing};
 
@@ -55,6 +56,26 @@ impl Store for Memory {
             all.sort_by_key(|record| record.begun);
             all.truncate(most);
             all
+        })
+    }
+
+    fn undelivered(&self, app: Arc<str>, most: usize) -> Writing<Vec<Record>> {
+        self.select(|records| {
+            let due = |record: &Record| record.delivery.as_ref().and_then(Delivery::due_at);
+            let of_app = records.values().filter(|it| it.app == app);
+            let mut all: Vec<_> = of_app.filter(|it| due(it).is_some()).cloned().collect();
+            all.sort_by_key(due);
+            all.truncate(most);
+            all
+        })
+    }
+
+    fn dead_letters(&self, after: Option<Key>, most: usize) -> Writing<Vec<Record>> {
+        self.select(|records| {
+            let is_dead = |it: &&Record| it.delivery.as_ref().is_some_and(Delivery::is_dead);
+            let all = records.values().filter(is_dead);
+            let rest = all.filter(|it| after.as_ref().is_none_or(|after| it.key > *after));
+            rest.take(most).cloned().collect()
         })
     }
 }

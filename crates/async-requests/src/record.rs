@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::delivery::Delivery;
+
 /// What names a request: its track id, which is unique within its tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
@@ -44,6 +46,9 @@ pub struct Record {
     pub ended: Option<SystemTime>,
     /// How it ended, once that is known.
     pub outcome: Option<Outcome>,
+    /// How far that has come on its way to the app, if its outcomes are forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 /// How a request is carried out.

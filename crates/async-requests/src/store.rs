@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::delivery::{Delivery, Forwarding};
 use crate::record::{Key, Outcome, Record, State};
 
 /// A change that is being made durable. It goes on if this is dropped.
@@ -23,6 +24,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Those of a tenant whose outcome is still waited for, the oldest first.
     fn pending(&self, tenant: Arc<str>, most: usize) -> Writing<Vec<Record>>;
+
+    /// Those of an app whose outcome is still to be delivered, the one due first, first: also those due later.
+    fn undelivered(&self, app: Arc<str>, most: usize) -> Writing<Vec<Record>>;
+
+    /// Those whose delivery is given up, in the order of their keys, from the one after `after` on.
+    fn dead_letters(&self, after: Option<Key>, most: usize) -> Writing<Vec<Record>>;
 }
 
 /// Why nothing could be written or read.
@@ -52,10 +59,27 @@ pub enum Change {
         zuora_id: Option<Arc<str>>,
         /// When that was recorded.
         at: SystemTime,
+        /// To which apps it is forwarded.
+        forwarding: Forwarding,
     },
     /// Nobody waits for its outcome any more.
     GiveUp {
         /// When that was.
+        at: SystemTime,
+        /// To which apps that is forwarded.
+        forwarding: Forwarding,
+    },
+    /// An attempt to deliver it came to this, if it is still in the state that was delivered: what is known may have
+    /// changed meanwhile, and is to be delivered anew.
+    Deliver {
+        /// The state that was delivered.
+        told: State,
+        /// What became of it.
+        delivery: Delivery,
+    },
+    /// A dead letter is to be tried again.
+    Revive {
+        /// From when on.
         at: SystemTime,
     },
 }
@@ -86,16 +110,24 @@ impl Change {
                 made(Record { zuora_id, state, accepted: Some(at), ..record })
             }
             (Self::Withdraw, Some(record)) if record.state == State::Sending => Changed::Made(None),
-            (Self::End { outcome, zuora_id, at }, Some(record))
+            (Self::End { outcome, zuora_id, at, forwarding }, Some(record))
                 if record.outcome.is_none() && is_meant(&record, zuora_id.as_deref()) =>
             {
                 let state = outcome.state();
                 let zuora_id = record.zuora_id.or(zuora_id);
                 let outcome = Some(outcome);
-                made(Record { zuora_id, state, outcome, ended: Some(at), ..record })
+                let delivery = forwarding.delivery(&record.app, at);
+                made(Record { zuora_id, state, outcome, ended: Some(at), delivery, ..record })
             }
-            (Self::GiveUp { at }, Some(record)) if record.state.is_pending() => {
-                made(Record { state: State::Unknown, ended: Some(at), ..record })
+            (Self::GiveUp { at, forwarding }, Some(record)) if record.state.is_pending() => {
+                let delivery = forwarding.delivery(&record.app, at);
+                made(Record { state: State::Unknown, ended: Some(at), delivery, ..record })
+            }
+            (Self::Deliver { told, delivery }, Some(record)) if record.state == told => {
+                made(Record { delivery: Some(delivery), ..record })
+            }
+            (Self::Revive { at }, Some(record)) if is_dead_letter(&record) => {
+                made(Record { delivery: Some(Delivery::due(at)), ..record })
             }
             (_, record) => Changed::Not(record.map(Box::new)),
         }
@@ -108,4 +140,8 @@ fn is_meant(record: &Record, zuora_id: Option<&str>) -> bool {
         (Some(ours), Some(theirs)) => ours == theirs,
         _ => true,
     }
+}
+
+fn is_dead_letter(record: &Record) -> bool {
+    record.delivery.as_ref().is_some_and(Delivery::is_dead)
 }
