@@ -9,7 +9,9 @@ use admission::{
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{AltName, AppCredential, CertificateName, DistinguishedName, SecretDigest};
 use http::HeaderName;
-use proxy::{App, Budgets, Entity, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId, Ways};
+use proxy::{
+    App, Budgets, Entity, OWN_APP, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId, Ways,
+};
 use telemetry::{Inventory, Metrics};
 use tokio::time::Duration;
 use zuora::Policy;
@@ -20,7 +22,12 @@ use crate::tokens::OfEntity;
 pub(crate) fn inventory(config: &Config) -> Inventory {
     Inventory {
         tenants: config.tenants.iter().map(|tenant| tenant.name.to_string()).collect(),
-        apps: config.apps.iter().map(|app| app.name.to_string()).collect(),
+        apps: config
+            .apps
+            .iter()
+            .map(|app| app.name.to_string())
+            .chain([OWN_APP.to_owned()])
+            .collect(),
     }
 }
 
@@ -54,7 +61,13 @@ pub(crate) fn admission_settings(config: &Config, tenant: usize) -> Settings {
         enforce: settings.rate.enforce,
     };
     let apps = config.apps.iter().filter(|app| app.calls(tenant)).map(app_settings);
-    Settings { pools: pools.collect(), apps: apps.collect(), queue, rate }
+    let apps = apps.chain([own_app_settings()]).collect();
+    Settings { pools: pools.collect(), apps, queue, rate }
+}
+
+/// The gateway itself goes when nobody else wants to.
+fn own_app_settings() -> AppSettings {
+    AppSettings { priority: Priority::Scavenger, ..AppSettings::named(OWN_APP) }
 }
 
 fn app_settings(settings: &config::App) -> AppSettings {
@@ -169,6 +182,21 @@ fn app_at(
     }
 }
 
+/// The gateway itself, as an app of a tenant.
+pub(crate) fn own_app(settings: &config::Tenant, tenant: &Arc<Tenant>, metrics: &Metrics) -> App {
+    App {
+        name: OWN_APP.into(),
+        id: tenant.admission.app(OWN_APP).expect("the gateway is an app of every tenant"),
+        policy: Policy::default(),
+        entities: (0..tenant.entities.len()).collect(),
+        queue_timeout: settings.queue.timeout,
+        fairness_key: None,
+        metrics: metrics.app(&tenant.name, OWN_APP),
+        pools: POOLS.map(|limit_type| metrics.pool(&tenant.name, OWN_APP, limit_type.name())),
+        tenant: Arc::clone(tenant),
+    }
+}
+
 /// The places among a tenant's entities of those that an app may name, its default first.
 fn entities_of(settings: &config::App, known: &[Entity]) -> Vec<usize> {
     let place = |id: &Arc<str>| known.iter().position(|entity| entity.id.as_ref() == Some(id));
@@ -278,7 +306,8 @@ apps:
             assert_eq!((pool.on_refusal, pool.retry_after_cap), (OnRefusal::Shrink, None));
         }
         let plain = AppSettings::named("storefront");
-        assert_eq!(format!("{apps:?}"), format!("{:?}", [plain]));
+        let own = own_app_settings();
+        assert_eq!(format!("{apps:?}"), format!("{:?}", [plain, own]));
         let windows = [rate.per_minute, rate.per_hour, rate.per_day].map(|it| it.unwrap().get());
         assert_eq!((windows, rate.enforce), ([50_000, 2_250_000, 27_000_000], true));
     }
@@ -318,7 +347,8 @@ apps:
             assert_eq!((pool.headroom, pool.on_refusal), (3, OnRefusal::Freeze));
             assert_eq!(pool.retry_after_cap, cap);
         }
-        let [app] = &apps[..] else { panic!("apps of other tenants are theirs: {apps:?}") };
+        let [app, own] = &apps[..] else { panic!("apps of other tenants are theirs: {apps:?}") };
+        assert_eq!((&*own.name, own.priority), (OWN_APP, Priority::Scavenger));
         assert_eq!((&*app.name, app.weight.get(), app.reserve), ("storefront", 4, 5));
         assert_eq!(app.max_in_flight.map(std::num::NonZero::get), Some(6));
         assert_eq!(app.priority, Priority::Interactive);
@@ -372,8 +402,9 @@ apps:
             let apps = admission_settings(&both, tenant).apps;
             apps.iter().map(|app| (app.name.to_string(), app.weight.get())).collect()
         };
-        assert_eq!(names(0), [("storefront".to_owned(), 3)]);
-        assert_eq!(names(1), [("job".to_owned(), 1), ("storefront".to_owned(), 3)]);
+        let own = || (OWN_APP.to_owned(), 1);
+        assert_eq!(names(0), [("storefront".to_owned(), 3), own()]);
+        assert_eq!(names(1), [("job".to_owned(), 1), ("storefront".to_owned(), 3), own()]);
         assert_eq!(shown_apps(&both, 1).len(), 2);
     }
 

@@ -204,6 +204,9 @@ impl Works {
         let anonymous = restart::anonymous(&self.started, config);
         let doors = Apps::new(credentials, self.signing_key.clone(), anonymous);
         let table = Table::new(apps.collect(), doors, wiring::ways(config));
+        let own = all.iter().zip(&config.tenants);
+        let own = own.map(|(tenant, written)| wiring::own_app(written, tenant, &self.metrics));
+        let table = table.with_own_apps(own.collect());
         self.proxy.exchange(table.with_single_use(config.single_use));
         let shown = wired.iter().zip(0..).map(|(wired, index)| view(wired, config, index));
         self.admin.show(shown.collect());

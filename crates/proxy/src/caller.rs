@@ -30,6 +30,8 @@ pub(crate) enum Door {
     Certificate,
     /// By nothing: it is taken for the app of callers without a credential.
     Anonymous,
+    /// It is the gateway itself.
+    Own,
     /// By Zuora's single-use credential, or it asks whether it may come with that.
     SingleUse,
 }
@@ -51,6 +53,7 @@ impl Door {
             Self::Credential => "credential",
             Self::Certificate => "certificate",
             Self::Anonymous => "anonymous",
+            Self::Own => "own",
             Self::SingleUse => "single-use",
         }
     }

@@ -14,6 +14,7 @@ mod caller;
 mod certificate;
 mod claim;
 mod dialect;
+mod errand;
 mod error;
 mod guesses;
 mod headers;
@@ -48,6 +49,7 @@ mod ways;
 mod tests;
 
 pub use body::{Body, Broken};
+pub use errand::{Errand, ErrandFailed, OWN_APP, Reply};
 pub use key::kind_of;
 pub use learnt::Learnt;
 pub use leg::LONGEST_WORK;

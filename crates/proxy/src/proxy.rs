@@ -403,7 +403,7 @@ impl Proxy {
     }
 
     /// The answer to a call that failed here.
-    fn refuse(&self, error: &Error, call: &mut Call) -> Response<Body> {
+    pub(crate) fn refuse(&self, error: &Error, call: &mut Call) -> Response<Body> {
         let mut response =
             error.to_response(call.dialect, call.track_id().as_str(), Instant::now());
         call.answer(&mut response, Some(error));

@@ -21,6 +21,8 @@ pub struct Table {
     pub(crate) doors: Apps,
     /// Where calls come to.
     pub(crate) ways: Ways,
+    /// The gateway itself as an app, at each tenant.
+    own: Vec<Arc<App>>,
     /// The place of the app that calls with Zuora's single-use credential are taken for.
     single_use: Option<usize>,
 }
@@ -36,13 +38,30 @@ impl Table {
     #[must_use]
     pub fn new(apps: Vec<Vec<App>>, doors: Apps, ways: Ways) -> Self {
         let shared = |app: Vec<App>| app.into_iter().map(Arc::new).collect();
-        Self { apps: apps.into_iter().map(shared).collect(), doors, ways, single_use: None }
+        Self {
+            apps: apps.into_iter().map(shared).collect(),
+            doors,
+            ways,
+            own: Vec::new(),
+            single_use: None,
+        }
     }
 
     /// Takes calls with Zuora's single-use credential for those of the app at this place.
     #[must_use]
     pub fn with_single_use(self, app: Option<usize>) -> Self {
         Self { single_use: app, ..self }
+    }
+
+    /// Lets the gateway itself call the tenants of these apps.
+    #[must_use]
+    pub fn with_own_apps(self, own: Vec<App>) -> Self {
+        Self { own: own.into_iter().map(Arc::new).collect(), ..self }
+    }
+
+    /// The gateway itself as an app of this tenant.
+    pub(crate) fn own_app(&self, tenant: &str) -> Option<&Arc<App>> {
+        self.own.iter().find(|app| &*app.tenant.name == tenant)
     }
 
     /// Whom a request comes from, on a connection that showed this certificate, with this session in its envelope: the

@@ -1,6 +1,7 @@
 //! The whole road over in-memory pipes and a stopped clock: real hyper on both ends, a scripted Zuora as the judge.
 //! Minutes of waiting take no time, and moments can be compared exactly.
 
+mod errands;
 mod limit_types;
 mod links;
 mod repeats;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use admission::{
-    Admission, AppSettings, Lanes, OnRefusal, PoolSettings, PoolSnapshot, QueueBounds, RateLimits,
-    Settings, Start,
+    Admission, AppSettings, Lanes, OnRefusal, PoolSettings, PoolSnapshot, Priority, QueueBounds,
+    RateLimits, Settings, Start,
 };
 use bytes::Bytes;
 use credentials::{
@@ -28,8 +28,8 @@ use zuora::Policy;
 use zuora::links::OwnHosts;
 
 use crate::{
-    App, Budgets, Connector, Entity, POOLS, Peer, Proxy, RetryPolicy, Stream, Table, Tenant,
-    TrackIdPolicy, Upstream, ValidTrackId, Ways,
+    App, Budgets, Connector, Entity, Errand, ErrandFailed, OWN_APP, POOLS, Peer, Proxy,
+    RetryPolicy, Stream, Table, Tenant, TrackIdPolicy, Upstream, ValidTrackId, Ways,
 };
 
 pub(super) const SECRET: &str = "the secret of the app";
@@ -264,8 +264,10 @@ impl Scene {
     }
 
     fn build(script: Arc<Script>, limit: u32, issuer: Issuer, lanes: bool) -> Self {
-        let metrics =
-            Metrics::new(&Inventory { tenants: vec!["t".into()], apps: vec!["app".into()] });
+        let metrics = Metrics::new(&Inventory {
+            tenants: vec!["t".into()],
+            apps: vec!["app".into(), OWN_APP.into()],
+        });
         let limit = NonZeroU32::new(limit).unwrap();
         let pools = POOLS.map(|limit_type| PoolSettings {
             name: limit_type.name().into(),
@@ -279,12 +281,14 @@ impl Scene {
         let queue = QueueBounds { max_requests: 1000, max_bytes: 8 * 1024 * 1024 };
         let settings = Settings {
             pools: pools.into(),
-            apps: vec![AppSettings::named("app")],
+            apps: vec![
+                AppSettings::named("app"),
+                AppSettings { priority: Priority::Scavenger, ..AppSettings::named(OWN_APP) },
+            ],
             queue,
             rate: RateLimits::NONE,
         };
         let admission = Admission::new(settings, Start::Full);
-        let id = admission.app("app").unwrap();
         let pools = POOLS.map(|limit_type| admission.pool(None, limit_type.name()).unwrap());
         let tokens = Tokens::start("t", issuer, &metrics);
         let silent = || Issuer { is_silent: true, ..Issuer::default() };
@@ -320,16 +324,16 @@ impl Scene {
             response_timeout: Duration::from_secs(125),
             metrics: metrics.tenant("t"),
         });
-        let app = App {
-            name: "app".into(),
-            tenant,
-            id,
+        let app = |name: &str| App {
+            name: name.into(),
+            tenant: Arc::clone(&tenant),
+            id: admission.app(name).unwrap(),
             policy: Policy::default(),
             entities: vec![0],
             queue_timeout: Duration::from_secs(60),
             fairness_key: Some(HeaderName::from_static("end-user")),
-            metrics: metrics.app("t", "app"),
-            pools: POOLS.map(|limit_type| metrics.pool("t", "app", limit_type.name())),
+            metrics: metrics.app("t", name),
+            pools: POOLS.map(|limit_type| metrics.pool("t", name, limit_type.name())),
         };
         let credential = AppCredential {
             name: "app".into(),
@@ -342,8 +346,9 @@ impl Scene {
             SigningKey::from_secret("a key of at least thirty-two characters"),
             None,
         );
-        let proxy =
-            Proxy::new(Table::new(vec![vec![app]], doors, Ways::default()), Arc::clone(&metrics));
+        let table = Table::new(vec![vec![app("app")]], doors, Ways::default());
+        let table = table.with_own_apps(vec![app(OWN_APP)]);
+        let proxy = Proxy::new(table, Arc::clone(&metrics));
         Self { script, proxy, admission, metrics }
     }
 
@@ -378,6 +383,11 @@ impl Scene {
 
     pub(super) async fn post(&self, path: &str, body: &str) -> Answer {
         self.open("POST", path, body).await.whole().await
+    }
+
+    /// Lets the gateway itself ask.
+    pub(super) async fn run(&self, errand: Errand) -> Result<crate::Reply, ErrandFailed> {
+        self.proxy.run("t", errand).await
     }
 
     /// Asks on a connection of its own, and returns with the head of the answer. Dropped earlier, the caller has left.
