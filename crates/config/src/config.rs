@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use http::uri::{Authority, Scheme};
 use zuora::Rule;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub signing_key: Option<Secret>,
     /// Where the gateway keeps what must survive a restart. It may not exist yet.
     pub state_dir: PathBuf,
+    /// What is kept of async requests, in `state_dir`.
+    pub async_requests: Registry,
     /// The Zuora tenants in the order of the file; at least one, names are unique.
     pub tenants: Vec<Tenant>,
     /// The apps in the order of the file; at least one. Names, client ids,
@@ -55,6 +58,18 @@ pub struct Listen {
     pub tls: Option<Tls>,
     /// How many connections may be open at once.
     pub max_connections: NonZeroUsize,
+    /// Where Zuora's callouts arrive. `None`: where apps connect.
+    pub callouts: Option<ListenCallouts>,
+}
+
+/// A port for Zuora's callouts, and for nothing else.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenCallouts {
+    /// Address and port; port 0 lets the system choose one.
+    pub address: SocketAddr,
+    /// The certificate to serve, which asks clients for none; or `None` for plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// A certificate with its key: PEM files that could be opened when the
@@ -79,6 +94,18 @@ pub struct Admin {
     pub address: SocketAddr,
     /// What operators must present. Always set if `address` is not loopback.
     pub token: Option<Secret>,
+}
+
+/// What is kept of async requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Registry {
+    /// How long those are kept that have ended, from their end on.
+    pub keep: Duration,
+    /// How many are kept; beyond, those that ended first go first.
+    pub max_records: NonZeroUsize,
+    /// How many may be without an outcome; beyond, no new ones are begun. At most `max_records`.
+    pub max_pending: NonZeroUsize,
 }
 
 /// A Zuora tenant.
@@ -119,6 +146,67 @@ pub struct Tenant {
     pub timeouts: Timeouts,
     /// What happens to the track ids of apps.
     pub track_id: TrackIdPolicy,
+    /// Which writes are sent to `/v1/async`, and how their outcomes come back.
+    pub async_requests: Async,
+}
+
+/// Which writes are sent to `/v1/async`, and how their outcomes come back.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Async {
+    /// How Zuora's callouts come in. `None`: nothing is sent there, and `rewrite` is empty.
+    pub callouts: Option<Callouts>,
+    /// Which apps may have which writes sent there, and when. The first that matches counts; where
+    /// none does, those are that apps ask for, orders excepted.
+    pub rewrite: Vec<Rewrite>,
+    /// How long an outcome may stay away before Zuora is asked for it.
+    pub reconcile_after: Duration,
+    /// How long an outcome may stay away before it is called unknown. More than `reconcile_after`.
+    pub unknown_after: Duration,
+}
+
+/// How a tenant's callouts reach the gateway, and what proves that they are Zuora's.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Callouts {
+    /// By what Zuora reaches the gateway; `http` only for a loopback host.
+    pub public_url: BaseUrl,
+    /// The user name of HTTP Basic: not empty, without colons and control characters.
+    pub username: String,
+    /// Its password: not empty, without control characters.
+    pub password: Secret,
+    /// The password before this one, which is still taken: not the same.
+    pub previous_password: Option<Secret>,
+}
+
+/// Which apps may have which writes sent to `/v1/async`, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewrite {
+    /// The apps that it speaks of: indexes into [`Config::apps`], all of which call the tenant.
+    /// Empty: all of them.
+    pub apps: Vec<usize>,
+    /// The writes that it speaks of: each names at least one that has such a form. Empty: all of
+    /// those.
+    pub operations: Vec<Rule>,
+    /// Whether one of `operations` names `POST /v1/orders` and nothing else: such an order becomes a
+    /// job. Then `when` is `OnRequest` or `Never`.
+    pub order_jobs: bool,
+    /// When they are sent there.
+    pub when: When,
+}
+
+/// When a write is sent to `/v1/async`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Whenever it can be.
+    Always,
+    /// If the app asks for it.
+    OnRequest,
+    /// Not even then.
+    Never,
+    /// If the app asks for it, or if it has waited for its turn so long.
+    Waiting(Duration),
 }
 
 /// An entity of a Multi-entity tenant.
@@ -384,6 +472,18 @@ pub struct App {
     /// tenant being its default there. Empty: all of them. If not, each of its tenants that has
     /// entities has one of these.
     pub entities: Vec<Arc<str>>,
+    /// Where the outcomes of its async requests are forwarded to. `None`: nowhere.
+    pub outcomes: Option<Outcomes>,
+}
+
+/// Where outcomes are forwarded to, and what they are signed with.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Outcomes {
+    /// Absolute, without user information; `http` only for a loopback host.
+    pub url: Uri,
+    /// At least 32 characters.
+    pub secret: Secret,
 }
 
 /// Who goes first when several apps wait.
@@ -514,6 +614,15 @@ impl PartialEq for Pair {
 }
 
 impl Eq for Pair {}
+
+impl fmt::Debug for Outcomes {
+    /// Where it leads, but not the path: that may be what nobody else shall know.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.url.authority().map(Authority::as_str).unwrap_or_default();
+        let url = format!("{}://{host}/…", self.url.scheme_str().unwrap_or_default());
+        f.debug_struct("Outcomes").field("url", &url).field("secret", &self.secret).finish()
+    }
+}
 
 impl fmt::Debug for AppSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

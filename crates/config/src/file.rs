@@ -13,9 +13,9 @@ use crate::reading::{
     At, Field, Named, OneOrMore, Optional, Placed, Reading, Required, Section, section,
 };
 use crate::scalar::{
-    AltName, AppName, Bytes, ClientId, Count, DataCentreName, Digest, Directory, EntityName,
-    FieldName, HostName, LimitType, PathPrefix, ReadableFile, Share, SigningKey, Subject,
-    TenantName, Text, Uuid, Whole,
+    AltName, AppName, Bytes, CalloutsUrl, ClientId, Count, DataCentreName, Digest, Directory,
+    EntityName, FieldName, HostName, LimitType, OutcomesUrl, Password, PathPrefix, ReadableFile,
+    Share, SigningKey, Span, Subject, TenantName, Text, Username, Uuid, WhenAsked, Whole,
 };
 use crate::yaml::{Kind, Node};
 use crate::{
@@ -38,9 +38,12 @@ section! {
         /// Signs the tokens that the gateway gives to apps; at least 32 characters, the same on
         /// every replica. When left out, one is made and kept in `state_dir`.
         signing_key: Optional<At<SigningKey>>,
-        /// The directory for what must survive a restart: the signing key, and the sign that the
-        /// gateway was killed with calls at Zuora. It is made when needed.
+        /// The directory for what must survive a restart: the signing key, async requests and their
+        /// outcomes, and the sign that the gateway was killed with calls at Zuora. It is made when
+        /// needed.
         state_dir: At<Directory> = "./state",
+        /// What is kept of async requests, in `state_dir`.
+        async_requests: AsyncRequests,
         /// The Zuora tenants, by a name of your choice, which becomes a label in metrics.
         tenants: Required<Named<TenantName, Tenant>>,
         /// The programs that call the gateway, by a name of up to 24 lower-case letters, digits
@@ -71,6 +74,42 @@ section! {
         tls: Optional<Tls>,
         /// How many connections may be open at once; more wait in the system's backlog.
         max_connections: At<Count<1_000_000>> = 10000,
+        /// A port for Zuora's callouts, which then arrive there and only there; it serves nothing
+        /// else. When left out, they arrive where apps connect.
+        callouts: Optional<ListenCallouts>,
+    }
+}
+
+section! {
+    /// A port for Zuora's callouts.
+    ListenCallouts {
+        /// IP address and port. Port 0 lets the system choose one.
+        address: Required<At<SocketAddr>>,
+        /// The certificate to serve. When left out, the port speaks plain HTTP.
+        tls: Optional<CalloutsTls>,
+    }
+}
+
+section! {
+    /// A certificate and its key.
+    CalloutsTls {
+        /// PEM file with the certificate chain, the server's own first.
+        certificate: Required<At<ReadableFile>>,
+        /// PEM file with the private key.
+        key: Required<At<ReadableFile>>,
+    }
+}
+
+section! {
+    /// What is kept of async requests.
+    AsyncRequests {
+        /// How long those are kept that have ended.
+        keep: At<Span> = "7d",
+        /// How many are kept. Beyond, those that ended first go first.
+        max_records: At<Count<100_000_000>> = 1000000,
+        /// How many may be without an outcome. Beyond, async writes are refused. At most
+        /// `max_records`.
+        max_pending: At<Count<100_000_000>> = 100000,
     }
 }
 
@@ -142,6 +181,59 @@ section! {
         timeouts: Timeouts,
         /// What happens to the track ids that apps send.
         track_id: TrackId,
+        /// Which writes are sent to `/v1/async`, and how their outcomes come back.
+        r#async: Async,
+    }
+}
+
+section! {
+    /// Which writes are sent to `/v1/async`, and how their outcomes come back.
+    Async {
+        /// How Zuora's callouts come in, which tell the outcomes. When left out, nothing is sent to
+        /// `/v1/async`.
+        callouts: Optional<Callouts>,
+        /// Which apps may have which writes sent to `/v1/async`, and when; the first entry that
+        /// matches counts. Where none does, those are that apps ask for with
+        /// `Prefer: respond-async`, orders excepted.
+        rewrite: Optional<At<Vec<Placed<Rewrite>>>>,
+        /// How long an outcome may stay away before Zuora's callout history is asked for it.
+        reconcile_after: At<Duration> = "5m",
+        /// How long an outcome may stay away before it is called unknown. More than
+        /// `reconcile_after`.
+        unknown_after: At<Span> = "24h",
+    }
+}
+
+section! {
+    /// How Zuora's callouts come in.
+    Callouts {
+        /// Scheme and host by which Zuora reaches the gateway, such as
+        /// `https://zuora-callouts.example.com`.
+        public_url: Required<At<CalloutsUrl>>,
+        /// The user name that Zuora presents.
+        username: Required<At<Username>>,
+        /// The password that Zuora presents.
+        password: Required<At<Password>>,
+        /// The password before this one, which is still taken while it is being changed at Zuora.
+        previous_password: Optional<At<Password>>,
+    }
+}
+
+section! {
+    /// Which apps may have which writes sent to `/v1/async`, and when: either `when` or
+    /// `when_waiting`.
+    Rewrite {
+        /// The apps that it speaks of. When left out, all that call this tenant.
+        apps: Optional<At<Vec<At<Text>>>>,
+        /// The writes that it speaks of, written like those of an app's `allow`. When left out, all
+        /// that Zuora takes there. Orders are sent there, as jobs, only where an entry names
+        /// `POST /v1/orders` and nothing else.
+        operations: Optional<At<Vec<At<Rule>>>>,
+        /// When they are sent there: `always`, `on_request` of the app, or `never`, not even then.
+        when: Optional<At<WhenAsked>>,
+        /// They are sent there on request of the app, and when they have waited for their turn so
+        /// long.
+        when_waiting: Optional<At<Duration>>,
     }
 }
 
@@ -454,6 +546,19 @@ section! {
         allow: Optional<At<Vec<At<Rule>>>>,
         /// The calls it may not make, also if `allow` names them.
         deny: Optional<At<Vec<At<Rule>>>>,
+        /// Where the outcomes of its async requests are forwarded to. When left out, it asks the
+        /// gateway for them.
+        outcomes: Optional<Placed<Outcomes>>,
+    }
+}
+
+section! {
+    /// Where outcomes are forwarded to.
+    Outcomes {
+        /// They are sent there with `POST`. It must be `https`, unless the host is a loopback one.
+        url: Required<At<OutcomesUrl>>,
+        /// They are signed with this; at least 32 characters.
+        secret: Required<At<SigningKey>>,
     }
 }
 

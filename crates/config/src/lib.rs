@@ -24,10 +24,11 @@ mod secret;
 mod yaml;
 
 pub use config::{
-    Admin, App, AppRate, AppSecret, BaseUrl, CertificateName, Concurrency, Config, ContendedWrites,
-    Credential, CredentialKind, Credentials, Entity, InvalidTrackId, Lanes, Limit, Listen, Log,
-    LogFormat, LogLevel, OnRefusal, Pair, Priority, Queue, Rate, Renew, Retry, Tenant, Timeouts,
-    Tls, TrackIdPolicy, ValidTrackId,
+    Admin, App, AppRate, AppSecret, Async, BaseUrl, Callouts, CertificateName, Concurrency, Config,
+    ContendedWrites, Credential, CredentialKind, Credentials, Entity, InvalidTrackId, Lanes, Limit,
+    Listen, ListenCallouts, Log, LogFormat, LogLevel, OnRefusal, Outcomes, Pair, Priority, Queue,
+    Rate, Registry, Renew, Retry, Rewrite, Tenant, Timeouts, Tls, TrackIdPolicy, ValidTrackId,
+    When,
 };
 pub use environment::{Environment, ProcessEnvironment};
 pub use load::{Loaded, load, load_with_files, parse};

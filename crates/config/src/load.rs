@@ -79,7 +79,8 @@ pub fn parse(
 
 /// The files that `config` names, for others to read.
 fn named_files(config: &Config) -> impl Iterator<Item = &PathBuf> {
-    let tls = config.listen.tls.iter();
+    let callouts = config.listen.callouts.as_ref().and_then(|callouts| callouts.tls.as_ref());
+    let tls = config.listen.tls.iter().chain(callouts);
     let tls = tls.flat_map(|tls| [&tls.certificate, &tls.key].into_iter().chain(&tls.client_ca));
     tls.chain(config.tenants.iter().filter_map(|tenant| tenant.ca_certificate.as_ref()))
 }
@@ -105,11 +106,22 @@ mod tests {
     fn every_file_that_the_configuration_hangs_on_is_told() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        for name in ["ca.pem", "server.pem", "key.pem", "clients.pem", "secret"] {
+        let names = [
+            "ca.pem",
+            "callouts.pem",
+            "clients.pem",
+            "key.pem",
+            "other.pem",
+            "secret",
+            "server.pem",
+        ];
+        for name in names {
             fs::write(path(name), "hidden").unwrap();
         }
         let text = "\
-listen: {tls: {certificate: server.pem, key: key.pem, client_ca: clients.pem}}
+listen:
+  tls: {certificate: server.pem, key: key.pem, client_ca: clients.pem}
+  callouts: {address: \"127.0.0.1:0\", tls: {certificate: callouts.pem, key: other.pem}}
 tenants:
   production:
     base_url: https://rest.zuora.com
@@ -122,7 +134,7 @@ apps:
 
         let loaded = load_with_files(&path("gw.yaml")).unwrap();
 
-        let names = ["ca.pem", "clients.pem", "gw.yaml", "key.pem", "secret", "server.pem"];
-        assert_eq!(loaded.files, names.map(path).into());
+        let expected = names.into_iter().chain(["gw.yaml"]).map(path);
+        assert_eq!(loaded.files, expected.collect());
     }
 }

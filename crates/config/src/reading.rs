@@ -419,6 +419,14 @@ pub(crate) fn tell_unknown(
     }
 }
 
+/// The key of a field: `async`, of the field `r#async`.
+pub(crate) const fn key(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
 /// Declares a section: a struct whose fields are the keys of the file, with
 /// their descriptions and defaults, and how it is read and described. The
 /// list of keys that exist is here and nowhere else, and a key that nobody
@@ -437,7 +445,7 @@ macro_rules! section {
         }
 
         impl $crate::reading::Section for $name {
-            const KEYS: &'static [&'static str] = &[$( stringify!($key) ),*];
+            const KEYS: &'static [&'static str] = &[$( $crate::reading::key(stringify!($key)) ),*];
 
             fn members(
                 node: &$crate::yaml::Node,
@@ -453,7 +461,7 @@ macro_rules! section {
                 };
                 Self {
                     $( $key: $crate::reading::Member::take(
-                        slot(stringify!($key), None $(.or(Some(concat!($default))))?),
+                        slot($crate::reading::key(stringify!($key)), None $(.or(Some(concat!($default))))?),
                         reading,
                     ), )*
                 }
@@ -467,9 +475,10 @@ macro_rules! section {
                     let description = concat!($( $doc, "\n" ),*);
                     property["description"] = $crate::schema::paragraph(description).into();
                     $( property["default"] = $default.into(); )?
-                    properties.insert(stringify!($key).into(), property);
+                    let key = $crate::reading::key(stringify!($key));
+                    properties.insert(key.into(), property);
                     if <$type as $crate::reading::Member>::REQUIRED {
-                        required.push(stringify!($key));
+                        required.push(key);
                     }
                 )*
                 serde_json::json!({

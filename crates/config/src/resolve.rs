@@ -4,6 +4,7 @@
 //! A part that is `None` was told already. Every part is looked at before the
 //! first `?`, so that nothing stays untold.
 
+mod asynchronous;
 mod credentials;
 mod sharing;
 mod tenants;
@@ -15,11 +16,14 @@ use std::num::NonZeroUsize;
 use aws_lc_rs::digest;
 use zuora::Rule;
 
-use crate::reading::{At, Entry, Named, Optional, Reading, nearest};
+use crate::reading::{At, Entry, Named, Optional, Placed, Reading, nearest};
 use crate::scalar::{Count, Digest, Text};
 use crate::{
-    Admin, App, AppSecret, CertificateName, Config, Listen, Log, Queue, Retry, Secret, Tenant,
-    Timeouts, Tls, TrackIdPolicy, file,
+    Admin, App, AppSecret, CertificateName, Config, Listen, ListenCallouts, Log, Outcomes, Queue,
+    Retry, Secret, Tenant, Timeouts, Tls, TrackIdPolicy, file,
+};
+use asynchronous::{
+    asynchronous, registry, tell_apps_that_never_call, tell_outcomes_that_never_come,
 };
 use credentials::credentials;
 use sharing::{
@@ -30,17 +34,21 @@ use tenants::{app_entities, called, entities, place, tell_shared_ways};
 /// The configuration that `file` means, which counts only if nothing was told
 /// while reading it.
 pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Config> {
-    tell_one_address(&file.listen, &file.admin, reading);
+    tell_shared_addresses(&file.listen, &file.admin, reading);
     tell_anonymous_from_afar(&file, reading);
     tell_reserves_beyond_the_limit(&file, reading);
     tell_certificates_that_nobody_asks_for(&file, reading);
+    tell_apps_that_never_call(&file, reading);
+    tell_outcomes_that_never_come(&file, reading);
     if file.state_dir.value.0.exists() && !file.state_dir.value.0.is_dir() {
         reading.tell_at(&file.state_dir, "there is a file of this name, not a directory");
     }
 
     let listen = listen(file.listen);
     let admin = admin(file.admin, reading);
-    let tenants = file.tenants.0.map(|tenants| all_tenants(tenants, reading));
+    let async_requests = registry(&file.async_requests, reading);
+    let app_names = file.apps.0.as_ref().map(|apps| names(&apps.entries));
+    let tenants = file.tenants.0.map(|it| all_tenants(it, app_names.as_deref(), reading));
     let apps = file.apps.0.map(|apps| all_apps(apps, tenants.as_ref(), reading));
     let mut named = |name: &Optional<At<Text>>| {
         let name = name.value.as_ref().zip(apps.as_ref());
@@ -54,6 +62,7 @@ pub(crate) fn resolve(file: file::File, reading: &mut Reading<'_>) -> Option<Con
         admin,
         signing_key: file.signing_key.value.map(|at| at.value.0),
         state_dir: file.state_dir.value.0.components().collect(),
+        async_requests,
         tenants: tenants?.values?,
         apps: apps?.values?,
         anonymous: anonymous?,
@@ -82,7 +91,21 @@ fn listen(file: file::Listen) -> Option<Listen> {
         public_url: file.public_url.value.map(|at| at.value),
         tls,
         max_connections: size(file.max_connections.value),
+        callouts: match file.callouts.value {
+            None => None,
+            Some(callouts) => Some(listen_callouts(callouts)?),
+        },
     })
+}
+
+fn listen_callouts(file: file::ListenCallouts) -> Option<ListenCallouts> {
+    let tls = match file.tls.value {
+        None => None,
+        Some(file::CalloutsTls { certificate, key }) => {
+            Some(Tls { certificate: certificate.0?.value.0, key: key.0?.value.0, client_ca: None })
+        }
+    };
+    Some(ListenCallouts { address: file.address.0?.value, tls })
 }
 
 fn admin(file: file::Admin, reading: &mut Reading<'_>) -> Admin {
@@ -95,6 +118,7 @@ fn admin(file: file::Admin, reading: &mut Reading<'_>) -> Admin {
 
 fn all_tenants(
     tenants: Named<crate::scalar::TenantName, file::Tenant>,
+    apps: Option<&[String]>,
     reading: &mut Reading<'_>,
 ) -> All<Tenant> {
     if tenants.entries.is_empty() {
@@ -102,12 +126,17 @@ fn all_tenants(
     }
     tell_shared_ways(&tenants.entries, reading);
     let names = names(&tenants.entries);
-    let read = |Entry { name, value }| tenant(&name, value?, reading);
+    let read = |Entry { name, value }| tenant(&name, value?, apps, reading);
     let values: Vec<_> = tenants.entries.into_iter().map(read).collect();
     All { names, values: values.into_iter().collect() }
 }
 
-fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> Option<Tenant> {
+fn tenant(
+    name: &At<String>,
+    file: file::Tenant,
+    apps: Option<&[String]>,
+    reading: &mut Reading<'_>,
+) -> Option<Tenant> {
     let place = place(name, &file, reading);
     let entities = entities(file.entities, reading);
     let concurrency = concurrency(file.concurrency, reading);
@@ -119,6 +148,7 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
         let message = "`retry.replay_buffer` must be at most `queue.max_bytes`";
         reading.tell_at(&later(&file.retry.replay_buffer, &file.queue.max_bytes), message);
     }
+    let async_requests = asynchronous(file.r#async, apps, reading);
     let hosts = file.hosts.value.map(values).unwrap_or_default();
     let (base_url, soap_url) = place?;
     Some(Tenant {
@@ -153,6 +183,7 @@ fn tenant(name: &At<String>, file: file::Tenant, reading: &mut Reading<'_>) -> O
             valid: file.track_id.valid.value,
             invalid: file.track_id.invalid.value,
         },
+        async_requests: async_requests?,
     })
 }
 
@@ -229,6 +260,12 @@ fn app(
         deny: file.deny.value.map(values).unwrap_or_default(),
         read_only: file.read_only.value,
         entities,
+        outcomes: match file.outcomes.value {
+            Some(Placed { value: file::Outcomes { url, secret }, .. }) => {
+                Some(Outcomes { url: url.0?.value.0, secret: secret.0?.value.0 })
+            }
+            None => None,
+        },
     })
 }
 
@@ -374,11 +411,18 @@ fn tell_shared<'n, K: Eq + Hash, T>(
 }
 
 /// One port cannot be listened on twice.
-fn tell_one_address(listen: &file::Listen, admin: &file::Admin, reading: &mut Reading<'_>) {
-    let address = admin.address.value;
-    if address == listen.address.value && address.port() != 0 {
-        let message = format!("`listen.address` and `admin.address` are both {address}");
-        reading.tell_at(&later(&listen.address, &admin.address), message);
+fn tell_shared_addresses(listen: &file::Listen, admin: &file::Admin, reading: &mut Reading<'_>) {
+    let callouts = listen.callouts.value.as_ref().and_then(|it| it.address.0.as_ref());
+    let callouts = callouts.map(|address| ("listen.callouts.address", address));
+    let own = [("listen.address", &listen.address), ("admin.address", &admin.address)];
+    let all: Vec<_> = own.into_iter().chain(callouts).collect();
+    for (index, (key, at)) in all.iter().enumerate() {
+        for (first, before) in &all[..index] {
+            if at.value == before.value && at.value.port() != 0 {
+                let message = format!("`{first}` and `{key}` are both {}", at.value);
+                reading.tell_at(&later(before, at), message);
+            }
+        }
     }
 }
 

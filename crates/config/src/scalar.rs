@@ -15,10 +15,12 @@ use crate::{
     Secret, ValidTrackId,
 };
 
-pub(crate) use addresses::{DataCentreName, HostName, PathPrefix};
-pub(crate) use amounts::{Bytes, Count, Share, Whole};
+pub(crate) use addresses::{CalloutsUrl, DataCentreName, HostName, OutcomesUrl, PathPrefix};
+pub(crate) use amounts::{Bytes, Count, Share, Span, Whole};
 pub(crate) use certificates::{AltName, Subject};
-pub(crate) use names::{AppName, EntityName, FieldName, KNOWN_LIMITS, LimitType, TenantName};
+pub(crate) use names::{
+    AppName, EntityName, FieldName, KNOWN_LIMITS, LimitType, TenantName, Username,
+};
 
 /// A value that is written as one piece of text.
 pub(crate) trait Scalar: Sized {
@@ -63,6 +65,18 @@ pub(crate) struct Digest(pub(crate) [u8; 32]);
 /// A secret that nobody should be able to guess.
 #[derive(Clone, Debug)]
 pub(crate) struct SigningKey(pub(crate) Secret);
+
+/// A password as HTTP Basic can hold it.
+#[derive(Clone, Debug)]
+pub(crate) struct Password(pub(crate) Secret);
+
+/// When the gateway sends a write to `/v1/async`, as far as that does not hang on waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WhenAsked {
+    Always,
+    OnRequest,
+    Never,
+}
 
 /// The path of a file that can be opened.
 #[derive(Clone, Debug)]
@@ -120,6 +134,11 @@ impl Choice for Lanes {
 impl Choice for Renew {
     const WORDS: &'static [(&'static str, Self)] =
         &[("timer", Self::Timer), ("on_error", Self::OnError), ("every_call", Self::EveryCall)];
+}
+
+impl Choice for WhenAsked {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("always", Self::Always), ("on_request", Self::OnRequest), ("never", Self::Never)];
 }
 
 impl Choice for Priority {
@@ -183,6 +202,24 @@ impl Scalar for SigningKey {
 
     fn expected() -> String {
         "a secret of at least 32 characters".into()
+    }
+
+    fn may_be_shown(_: &str) -> bool {
+        false
+    }
+}
+
+impl Scalar for Password {
+    fn read(text: &str, directory: &Path) -> Result<Self, String> {
+        // RFC 7617 2.
+        if text.contains(char::is_control) {
+            return Err("it has a control character".into());
+        }
+        Secret::read(text, directory).map(Self)
+    }
+
+    fn expected() -> String {
+        "a password".into()
     }
 
     fn may_be_shown(_: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The crate from the outside: text in; a configuration, or problems, out.
 
+mod asynchronous;
 mod credentials;
 mod example;
 mod identities;

@@ -6,15 +6,21 @@ use config::{Config, Secret};
 /// ports and where they are, and what was read once.
 pub(crate) fn keys(started: &Config, now: &Config) -> Vec<&'static str> {
     let tls = |config: &Config| config.listen.tls.is_some();
+    // Other certificates are followed there, too.
+    let callouts = |config: &Config| {
+        config.listen.callouts.as_ref().map(|callouts| (callouts.address, callouts.tls.is_some()))
+    };
     let differences = [
         ("listen.address", started.listen.address != now.listen.address),
         // Other certificates are followed.
         ("listen.tls", tls(started) != tls(now)),
         ("listen.max_connections", started.listen.max_connections != now.listen.max_connections),
+        ("listen.callouts", callouts(started) != callouts(now)),
         ("admin.address", started.admin.address != now.admin.address),
         ("admin.token", !are_same(started.admin.token.as_ref(), now.admin.token.as_ref())),
         ("signing_key", !are_same(started.signing_key.as_ref(), now.signing_key.as_ref())),
         ("state_dir", started.state_dir != now.state_dir),
+        ("async_requests", started.async_requests != now.async_requests),
         // Allowed because of an address that is not in use yet.
         ("anonymous", now.anonymous.is_some() && anonymous(started, now).is_none()),
         ("log.format", started.log.format != now.log.format),
@@ -63,10 +69,16 @@ apps:
         check("", "listen: {address: \"127.0.0.1:8000\"}", &["listen.address"]);
         check("", "listen: {max_connections: 5}", &["listen.max_connections"]);
         check("", "admin: {address: \"127.0.0.1:9000\"}", &["admin.address"]);
+        let callouts = "listen: {callouts: {address: \"127.0.0.1:8443\"}}";
+        check("", callouts, &["listen.callouts"]);
+        check(callouts, &callouts.replace('3', "4"), &["listen.callouts"]);
         check("admin: {token: one}", "admin: {token: two}", &["admin.token"]);
         check("", "admin: {token: one}", &["admin.token"]);
         check("", "signing_key: a key of at least thirty-two characters", &["signing_key"]);
         check("", "state_dir: ./elsewhere", &["state_dir"]);
+        check("", "async_requests: {keep: 8d}", &["async_requests"]);
+        check("", "async_requests: {max_pending: 9}", &["async_requests"]);
+        check("", "async_requests: {keep: 168h}", &[]);
         check("", "log: {format: text, level: warn}", &["log.format", "log.level"]);
         check("", "anonymous: app", &[]);
     }
@@ -77,12 +89,18 @@ apps:
         let tls = |name: &str| {
             let path = directory.path().join(name);
             std::fs::write(&path, "").unwrap();
-            format!("listen: {{tls: {{certificate: {0}, key: {0}}}}}", path.display())
+            format!("{{certificate: {0}, key: {0}}}", path.display())
         };
+        let callouts =
+            |tls: &str| format!("listen: {{callouts: {{address: \"127.0.0.1:0\", tls: {tls}}}}}");
+        let tls_of_callouts = |name: &str| callouts(&tls(name));
+        let tls = |name: &str| format!("listen: {{tls: {}}}", tls(name));
 
         check(&tls("one"), &tls("another"), &[]);
         check("", &tls("one"), &["listen.tls"]);
         check(&tls("one"), "", &["listen.tls"]);
+        check(&tls_of_callouts("one"), &tls_of_callouts("another"), &[]);
+        check(&callouts("null"), &tls_of_callouts("one"), &["listen.callouts"]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What is listened on, what is called, and what may be called.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use http::uri::{Authority, Scheme, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use serde_json::{Value as Json, json};
 use zuora::{DATA_CENTRES, DataCentre, Rule, RuleError, SOAP_CALLS};
 
@@ -32,24 +32,13 @@ impl Scalar for BaseUrl {
         if text.contains('@') {
             return Err("credentials do not belong into it".into());
         }
-        let parts = text.parse::<Uri>().map_err(|_| "it is not a URL")?.into_parts();
-        let scheme = parts.scheme.ok_or("it must begin with `https://`")?;
-        if scheme != Scheme::HTTPS && scheme != Scheme::HTTP {
-            return Err("the scheme must be `https` or `http`".into());
-        }
-        let authority = parts.authority.ok_or("the host is missing")?;
-        if authority.host().is_empty() {
-            return Err("the host is missing".into());
-        }
-        // Whatever stands behind the host must be a port, and one that exists.
-        if authority.as_str() != authority.host() && authority.port_u16().is_none_or(|p| p == 0) {
-            return Err("the port must be a number from 1 to 65535".into());
-        }
-        let rest = parts.path_and_query.map(|rest| rest.as_str().to_owned()).unwrap_or_default();
-        if !matches!(rest.as_str(), "" | "/") || text.contains('#') {
+        let url = text.parse::<Uri>().map_err(|_| "it is not a URL")?;
+        let origin = origin(&url)?;
+        let rest = url.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
+        if !matches!(rest, "" | "/") || text.contains('#') {
             return Err("it must end after the host and its port: apps send the path".into());
         }
-        Ok(Self { scheme, authority })
+        Ok(origin)
     }
 
     fn expected() -> String {
@@ -65,6 +54,31 @@ impl Scalar for BaseUrl {
     }
 }
 
+/// Scheme and authority of a URL.
+fn origin(url: &Uri) -> Result<BaseUrl, String> {
+    let scheme = url.scheme().cloned().ok_or("it must begin with `https://`")?;
+    if scheme != Scheme::HTTPS && scheme != Scheme::HTTP {
+        return Err("the scheme must be `https` or `http`".into());
+    }
+    let authority = url.authority().cloned().ok_or("the host is missing")?;
+    if authority.host().is_empty() {
+        return Err("the host is missing".into());
+    }
+    // Whatever stands behind the host must be a port, and one that exists.
+    if authority.as_str() != authority.host() && authority.port_u16().is_none_or(|p| p == 0) {
+        return Err("the port must be a number from 1 to 65535".into());
+    }
+    Ok(BaseUrl { scheme, authority })
+}
+
+/// Scheme and host by which others' servers reach the gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct CalloutsUrl(pub(crate) BaseUrl);
+
+/// A URL that outcomes are sent to.
+#[derive(Clone, Debug)]
+pub(crate) struct OutcomesUrl(pub(crate) Uri);
+
 /// The name of one of Zuora's environments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DataCentreName(pub(crate) DataCentre);
@@ -76,6 +90,65 @@ pub(crate) struct HostName(pub(crate) String);
 /// The first segments of a path, as `/sandbox`.
 #[derive(Clone, Debug)]
 pub(crate) struct PathPrefix(pub(crate) String);
+
+impl Scalar for CalloutsUrl {
+    fn read(text: &str, directory: &Path) -> Result<Self, String> {
+        let url = BaseUrl::read(text, directory)?;
+        check_privacy(&url)?;
+        Ok(Self(url))
+    }
+
+    fn expected() -> String {
+        "scheme and host such as `https://zuora-callouts.example.com`".into()
+    }
+
+    fn may_be_shown(text: &str) -> bool {
+        BaseUrl::may_be_shown(text)
+    }
+
+    fn schema() -> Json {
+        BaseUrl::schema()
+    }
+}
+
+impl Scalar for OutcomesUrl {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        let url = text.parse::<Uri>().map_err(|_| "it is not a URL")?;
+        if text.contains('#') {
+            return Err("what `#` begins is sent to nobody: leave it out".into());
+        }
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("credentials do not belong into it: outcomes are signed".into());
+        }
+        let origin = origin(&url)?;
+        check_privacy(&origin)?;
+        Ok(Self(url))
+    }
+
+    fn expected() -> String {
+        "a URL such as `https://app.example.com/outcomes`".into()
+    }
+
+    /// Whoever knows a URL of this kind may be taken for somebody.
+    fn may_be_shown(_: &str) -> bool {
+        false
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^https?://[^/?#@]+([/?][^#]*)?$"})
+    }
+}
+
+/// Refuses plain HTTP to another machine.
+fn check_privacy(BaseUrl { scheme, authority }: &BaseUrl) -> Result<(), String> {
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let is_loopback = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+    match *scheme == Scheme::HTTPS || is_loopback {
+        true => Ok(()),
+        false => Err("it must begin with `https://`, unless the host is a loopback one".into()),
+    }
+}
 
 impl Scalar for DataCentreName {
     fn read(text: &str, _: &Path) -> Result<Self, String> {

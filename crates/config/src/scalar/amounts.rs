@@ -20,6 +20,10 @@ pub(crate) struct Count<const MAX: u32>(pub(crate) NonZeroU32);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Share<const MAX: u32>(pub(crate) f32);
 
+/// A duration that may be days, `7d`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span(pub(crate) Duration);
+
 /// A number of bytes, `1MiB`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bytes(pub(crate) u64);
@@ -98,6 +102,29 @@ impl Scalar for Duration {
 
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"})
+    }
+}
+
+impl Scalar for Span {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        const UNITS: &[(&str, u64)] =
+            &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+        let milliseconds = measure(text, UNITS)?;
+        if milliseconds == 0 {
+            return Err("it must be longer than nothing".into());
+        }
+        if milliseconds > 365 * 86_400_000 {
+            return Err("it must be at most 365d".into());
+        }
+        Ok(Self(Duration::from_millis(milliseconds)))
+    }
+
+    fn expected() -> String {
+        "a duration such as `24h` or `7d`".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"})
     }
 }
 

@@ -16,9 +16,16 @@ pub(crate) const KNOWN_LIMITS: [(&str, NonZeroU32); 3] = [
     (zuora::LimitType::ObjectQuery.name(), NonZeroU32::new(80).expect("80 is not zero")),
 ];
 
+/// What the gateway's own calls have in place of an app's name.
+const GATEWAY: &str = "gateway";
+
 /// The name of an app.
 #[derive(Debug)]
 pub(crate) struct AppName;
+
+/// A user name as HTTP Basic can hold it.
+#[derive(Clone, Debug)]
+pub(crate) struct Username(pub(crate) String);
 
 /// The name of a tenant.
 #[derive(Debug)]
@@ -44,6 +51,9 @@ impl Scalar for AppName {
                         those by what stands before the first hyphen"
                 .into());
         }
+        if text == GATEWAY {
+            return Err("the gateway's own calls go by this one".into());
+        }
         let begins_well = text.starts_with(|c| c != '_' && inner(c));
         let good = begins_well && text.len() <= 24 && text.chars().all(inner);
         if good { Ok(Self) } else { Err(String::new()) }
@@ -56,7 +66,23 @@ impl Scalar for AppName {
     }
 
     fn schema() -> Json {
-        json!({"pattern": "^[a-z0-9][a-z0-9_]{0,23}$"})
+        json!({"pattern": "^[a-z0-9][a-z0-9_]{0,23}$", "not": {"const": GATEWAY}})
+    }
+}
+
+impl Scalar for Username {
+    fn read(text: &str, _: &Path) -> Result<Self, String> {
+        // RFC 7617 2: what stands before the first colon is the name.
+        let good = !text.is_empty() && !text.contains([':']) && !text.contains(char::is_control);
+        if good { Ok(Self(text.to_owned())) } else { Err(String::new()) }
+    }
+
+    fn expected() -> String {
+        "a user name without colons".into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^[^:]+$"})
     }
 }
 

@@ -26,8 +26,8 @@ fn required_keys_are_missed_where_they_belong() {
     check(
         "tenants: {p: }\napps: {a: 5}\n",
         &[
-            "1:12: tenants.p: expected a mapping with some of the keys `base_url`, `environment`, `soap_url`, `hosts`, `path_prefix`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `lanes`, `timeouts`, `track_id`, found nothing",
-            "2:11: apps.a: expected a mapping with some of the keys `tenant`, `client_id`, `secret`, `secret_sha256`, `previous_secret`, `previous_secret_sha256`, `certificate`, `priority`, `weight`, `reserve`, `max_in_flight`, `rate`, `fairness_key`, `queue_timeout`, `entities`, `read_only`, `allow`, `deny`, found a single value (a key ends with a colon and a space)",
+            "1:12: tenants.p: expected a mapping with some of the keys `base_url`, `environment`, `soap_url`, `hosts`, `path_prefix`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `lanes`, `timeouts`, `track_id`, `async`, found nothing",
+            "2:11: apps.a: expected a mapping with some of the keys `tenant`, `client_id`, `secret`, `secret_sha256`, `previous_secret`, `previous_secret_sha256`, `certificate`, `priority`, `weight`, `reserve`, `max_in_flight`, `rate`, `fairness_key`, `queue_timeout`, `entities`, `read_only`, `allow`, `deny`, `outcomes`, found a single value (a key ends with a colon and a space)",
         ],
     );
     check(
@@ -56,7 +56,7 @@ fn unknown_keys_are_all_told_with_the_nearest_known_one() {
             "6:13: tenants.production.queue: unknown key `time_out`, did you mean `timeout`?",
             "6:28: tenants.production.queue: unknown key `bogus`, known here: `max_requests`, `max_bytes`, `timeout`",
             "7:5: tenants.production: unknown key `concurency`, did you mean `concurrency`?",
-            "8:5: tenants.production: unknown key `Limits`, known here: `base_url`, `environment`, `soap_url`, `hosts`, `path_prefix`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `lanes`, `timeouts`, `track_id`",
+            "8:5: tenants.production: unknown key `Limits`, known here: `base_url`, `environment`, `soap_url`, `hosts`, `path_prefix`, `ca_certificate`, `credentials`, `entities`, `concurrency`, `rate`, `queue`, `retry`, `lanes`, `timeouts`, `track_id`, `async`",
             "10:3: apps.storefront: the key `tenant` is missing",
             "11:5: apps.storefront: unknown key `tennant`, did you mean `tenant`?",
         ],
@@ -64,8 +64,8 @@ fn unknown_keys_are_all_told_with_the_nearest_known_one() {
     check(
         &with_more("<<: {}\nlisten: {secret: hidden}"),
         &[
-            "10:1: unknown key `<<`, known here: `listen`, `admin`, `signing_key`, `state_dir`, `tenants`, `apps`, `anonymous`, `single_use`, `log`",
-            "11:10: listen: unknown key `secret`, known here: `address`, `public_url`, `tls`, `max_connections`",
+            "10:1: unknown key `<<`, known here: `listen`, `admin`, `signing_key`, `state_dir`, `async_requests`, `tenants`, `apps`, `anonymous`, `single_use`, `log`",
+            "11:10: listen: unknown key `secret`, known here: `address`, `public_url`, `tls`, `max_connections`, `callouts`",
         ],
     );
 }

@@ -22,7 +22,7 @@ fn a_value_of_the_wrong_kind() {
     check(
         &with_more("listen: 127.0.0.1:8080"),
         &[
-            "10:9: listen: expected a mapping with some of the keys `address`, `public_url`, `tls`, `max_connections`, found a single value (a key ends with a colon and a space)",
+            "10:9: listen: expected a mapping with some of the keys `address`, `public_url`, `tls`, `max_connections`, `callouts`, found a single value (a key ends with a colon and a space)",
         ],
     );
     check(

@@ -13,13 +13,13 @@ fn a_file_that_is_no_mapping() {
     check(
         "hello",
         &[
-            "1:1: expected a mapping with some of the keys `listen`, `admin`, `signing_key`, `state_dir`, `tenants`, `apps`, `anonymous`, `single_use`, `log`, found a single value (a key ends with a colon and a space)",
+            "1:1: expected a mapping with some of the keys `listen`, `admin`, `signing_key`, `state_dir`, `async_requests`, `tenants`, `apps`, `anonymous`, `single_use`, `log`, found a single value (a key ends with a colon and a space)",
         ],
     );
     check(
         "[1, 2]",
         &[
-            "1:1: expected a mapping with some of the keys `listen`, `admin`, `signing_key`, `state_dir`, `tenants`, `apps`, `anonymous`, `single_use`, `log`, found a list",
+            "1:1: expected a mapping with some of the keys `listen`, `admin`, `signing_key`, `state_dir`, `async_requests`, `tenants`, `apps`, `anonymous`, `single_use`, `log`, found a list",
         ],
     );
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use http::Method;
 
+use super::rule::is_parameter;
+
 /// The methods that Zuora's API has, and the one that browsers ask with. A pattern may name these; others are more likely
 /// a slip than a wish, and no request with another one is for Zuora.
 pub const METHODS: [Method; 7] = [
@@ -116,6 +118,28 @@ impl Pattern {
     pub(super) fn is_template(&self, method: &Method, path: &str) -> bool {
         let path: Vec<_> = path.split('/').skip(1).map(Cow::from).collect();
         self.matches(method, &path)
+    }
+
+    /// Whether a path of an operation may be one that it names.
+    pub(super) fn may_be_template(&self, method: &Method, path: &str) -> bool {
+        let template: Vec<_> = path.split('/').skip(1).collect();
+        let fits = if self.open_ended {
+            template.len() >= self.segments.len()
+        } else {
+            template.len() == self.segments.len()
+        };
+        fits && self.covers(method)
+            && self.segments.iter().zip(template).all(|(glob, segment)| {
+                is_parameter(segment)
+                    || segment_matches(glob.as_bytes(), segment.as_bytes(), |a, b| a == b)
+            })
+    }
+
+    /// The one call that it names; `None` if there may be others.
+    pub(super) fn only_call(&self) -> Option<(&Method, String)> {
+        let has_wildcard = self.open_ended || self.segments.iter().any(|it| it.contains('*'));
+        let method = self.method.as_ref().filter(|_| !has_wildcard)?;
+        Some((method, self.path()))
     }
 
     pub(super) fn matches(&self, method: &Method, path: &[Cow<'_, str>]) -> bool {

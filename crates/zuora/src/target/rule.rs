@@ -7,7 +7,7 @@ use std::str::FromStr;
 use http::Method;
 
 use super::pattern::{Pattern, PatternError};
-use crate::operation::{Operation, operations};
+use crate::operation::{Operation, classify, operations};
 
 /// The calls of Zuora's SOAP API (Zuora: SOAP API reference). It receives no new ones.
 pub const SOAP_CALLS: [&str; 11] = [
@@ -103,6 +103,19 @@ impl Rule {
             Self::Operation(rule) => !reads.any(|read| read.id == rule.id),
             Self::Soap(SoapRule(name)) => !name.as_deref().is_none_or(soap_only_reads),
         }
+    }
+
+    /// The operations that a call may be which it names, in the order of the table. None for what no
+    /// operation of the table is, and for SOAP calls.
+    pub fn operations(&self) -> impl Iterator<Item = &'static Operation> {
+        operations().iter().filter(|operation| match self {
+            Self::Operation(rule) => rule.id == operation.id,
+            Self::Path(pattern) => match pattern.only_call() {
+                Some((method, path)) => classify(method, &path) == Some(*operation),
+                None => pattern.may_be_template(&operation.method, operation.path),
+            },
+            Self::Soap(_) => false,
+        })
     }
 
     /// Whether this is one of `SOAP …`.
@@ -236,7 +249,7 @@ impl Relation {
     }
 }
 
-fn is_parameter(segment: &str) -> bool {
+pub(super) fn is_parameter(segment: &str) -> bool {
     segment.starts_with('{')
 }
 
