@@ -11,6 +11,7 @@ mod memory;
 mod record;
 mod registry;
 mod store;
+mod telling;
 
 pub use delivery::{DELIVERY_ATTEMPTS, Delivery, Forwarding, Stage};
 pub use memory::Memory;

@@ -7,6 +7,7 @@
 use std::{
     fmt, io,
     sync::{Arc, OnceLock},
+    time::SystemTime,
 };
 
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, registry};
@@ -24,10 +25,11 @@ static INSTALLED: OnceLock<Arc<Sink>> = OnceLock::new();
 
 /// The gateway's own crates, and the target of the access log. Everybody else is heard only
 /// when something is wrong: HTTP and TLS libraries write headers into their debug lines.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "access",
     "admin",
     "admission",
+    "async_requests",
     "config",
     "credentials",
     "emulator",
@@ -101,6 +103,14 @@ pub fn init(format: Format, level: Level) -> Result<LogGuard, LogError> {
     // Set only here, after the one call that can succeed only once.
     let _ = INSTALLED.set(Arc::clone(&sink));
     Ok(LogGuard { sink })
+}
+
+/// Returns a moment as RFC 3339 in UTC, to the microsecond: as log lines have it.
+#[must_use]
+pub fn rfc3339(moment: SystemTime) -> String {
+    let mut text = String::with_capacity("2026-11-21T09:50:08.123456Z".len());
+    lines::timestamp(&mut text, moment);
+    text
 }
 
 /// Returns how many lines the process's log has dropped.
