@@ -260,6 +260,7 @@ impl Works {
             replay_buffer: written.retry.replay_buffer,
             connect_timeout: written.timeouts.connect,
             response_timeout: written.timeouts.response,
+            async_requests: None,
             metrics: self.metrics.tenant(&written.name),
         });
         let (credentials, soap_url) = (written.credentials.clone(), written.soap_url.clone());

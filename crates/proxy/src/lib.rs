@@ -57,7 +57,7 @@ pub use login::{Key as LoginKey, Login, LoginKind};
 pub use peer::Peer;
 pub use proxy::Proxy;
 pub use retry::{Again, Budgets, End, Kind, RetryPolicy, Tried, Why, decide};
-pub use route::{App, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
+pub use route::{App, Async, Entity, POOLS, Tenant, TrackIdPolicy, ValidTrackId};
 pub use server::Server;
 pub use table::Table;
 pub use tls::{Identity, TlsError, client_config, server_config};

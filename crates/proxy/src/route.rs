@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use admission::{Admission, AppId, Lanes, PoolId};
-use credentials::Tokens;
+use async_requests::Registry;
+use credentials::{CalloutCredentials, Tokens};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use telemetry::{AppMetrics, Metrics, PoolMetrics, TenantMetrics};
 use tokio::time::Duration;
@@ -68,8 +69,19 @@ pub struct Tenant {
     pub connect_timeout: Duration,
     /// How long Zuora may take to begin its answer, and may fall silent within it.
     pub response_timeout: Duration,
+    /// What becomes of its writes that may take their time; `None` if nothing is kept of them.
+    pub async_requests: Option<Async>,
     /// Counts what happens here.
     pub metrics: TenantMetrics,
+}
+
+/// How a tenant's writes are done later, and how their outcomes come back.
+#[derive(Debug)]
+pub struct Async {
+    /// Remembers them. It outlives configurations.
+    pub registry: Arc<Registry>,
+    /// What Zuora's callouts must show; `None` if none are expected.
+    pub callouts: Option<CalloutCredentials>,
 }
 
 /// An entity of a tenant, with its pools in the order of [`POOLS`].

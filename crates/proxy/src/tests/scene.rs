@@ -322,6 +322,7 @@ impl Scene {
             replay_buffer: 1024 * 1024,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(125),
+            async_requests: None,
             metrics: metrics.tenant("t"),
         });
         let app = |name: &str| App {
