@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     gate::Caller,
-    operations::{Family, Operation, classify},
+    operations::{Family, Operation, OperationKind, classify},
     soap::Envelope,
 };
 
@@ -138,6 +138,15 @@ impl Call {
             })
     }
 
+    /// The call that this one hands in: the same without `/async`.
+    pub(crate) fn synchronous(&self) -> Self {
+        let path = self.path.replacen("/async/", "/", 1);
+        let segments = segments(&path);
+        let operation = classify(&self.method, &segments);
+        let target = self.target.replacen("/async/", "/", 1);
+        Self { path, target, segments, operation, ..self.clone() }
+    }
+
     /// The parts of the path, for a `match`.
     pub(crate) fn parts(&self) -> Vec<&str> {
         self.segments.iter().map(String::as_str).collect()
@@ -196,6 +205,11 @@ impl Call {
     /// Whether this is the call that hands out tokens.
     pub(crate) fn is_login(&self) -> bool {
         self.method == Method::POST && self.parts() == ["oauth", "token"]
+    }
+
+    /// Whether it hands a write in under `/v1/async`.
+    pub(crate) fn is_submission(&self) -> bool {
+        self.operation.kind == OperationKind::Submission
     }
 
     /// Whether this is the login of older clients.

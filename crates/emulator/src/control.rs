@@ -96,7 +96,7 @@ pub(crate) async fn answer(
 
 fn ledger(tenant: &Inner, call: &Call) -> Answer {
     let listed = call.parameter("executed").and_then(|text| text.parse().ok()).unwrap_or(LISTED);
-    let ledger = tenant.book.snapshot(&tenant.limits, listed);
+    let ledger = tenant.snapshot(listed);
     Answer::ok(&json!(ledger))
 }
 

@@ -318,6 +318,26 @@ impl Faults {
         }
     }
 
+    /// The fault that the work of an asynchronous write meets: one that makes
+    /// it fail, contend or last. Others are for calls and stay.
+    pub(crate) fn take_later(&self, method: &str, path: &str) -> Option<FaultKind> {
+        let of_work = |fault: &Fault| {
+            let concerns = matches!(
+                fault.kind,
+                FaultKind::Fail { .. } | FaultKind::Contended | FaultKind::Delay { .. }
+            );
+            concerns && fault.matches(method, path)
+        };
+        let met = self.change(|waiting| {
+            let at = waiting.iter().position(of_work)?;
+            Some(strike(waiting, at))
+        });
+        match met? {
+            Met::Struck(kind) => Some(kind),
+            Met::Spared => None,
+        }
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut Vec<Fault>) -> T) -> T {
         let mut waiting = lock(&self.waiting);
         let changed = change(&mut waiting);

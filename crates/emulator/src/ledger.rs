@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::{
     credential::{Brought, Credential},
     gate::{Attempt, Caller},
+    later::told::AsyncRequest,
     limits::Limits,
     locks::lock,
     operations::OperationKind,
@@ -36,7 +37,9 @@ const MOST_LOGINS: usize = 10_000;
 const LONGEST_TEXT: usize = 512;
 
 /// One call that the tenant worked on to the end, whether or not anybody was
-/// still there to read the answer.
+/// still there to read the answer. What was handed in under `/v1/async` is here
+/// twice: as a call of its own, which changes nothing, and as the call that the
+/// tenant made of it, with the path of the synchronous form and no limit type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Executed {
     /// Counts from 1 since the start or the last reset, in order of completion.
@@ -228,6 +231,19 @@ pub struct Ledger {
     pub mean_service_seconds: f64,
     /// What each app did.
     pub apps: BTreeMap<String, AppTotals>,
+    /// The last writes accepted under `/v1/async`, oldest first; at most
+    /// `Options::ledger_capacity`, and all that are not done yet.
+    #[serde(default)]
+    pub async_requests: Vec<AsyncRequest>,
+    /// All writes accepted under `/v1/async`.
+    #[serde(default)]
+    pub async_accepted: u64,
+    /// Those of them that are not done yet.
+    #[serde(default)]
+    pub async_pending: u64,
+    /// Attempts to send a callout, whatever came of them.
+    #[serde(default)]
+    pub callout_attempts: u64,
 }
 
 impl Ledger {
@@ -266,6 +282,15 @@ impl Ledger {
     #[must_use]
     pub fn effects_by_key(&self) -> BTreeMap<&str, usize> {
         count(self.effective().filter_map(|one| one.idempotency_key.as_deref()))
+    }
+
+    /// The asynchronous writes that were accepted with this track id: more
+    /// than one means that a write was handed in twice.
+    pub fn async_with_track_id<'a>(
+        &'a self,
+        track_id: &'a str,
+    ) -> impl Iterator<Item = &'a AsyncRequest> {
+        self.async_requests.iter().filter(move |one| one.track_id.as_deref() == Some(track_id))
     }
 
     /// The executed calls that changed something.

@@ -69,13 +69,16 @@ pub enum OperationKind {
     Action,
     /// A usage file or another upload.
     Upload,
+    /// Hands a write in under `/v1/async`. The write itself is another call,
+    /// made by the tenant.
+    Submission,
 }
 
 impl OperationKind {
     /// Whether executing it twice differs from executing it once.
     #[must_use]
     pub fn is_write(self) -> bool {
-        !matches!(self, Self::Read | Self::Preview)
+        !matches!(self, Self::Read | Self::Preview | Self::Submission)
     }
 }
 
@@ -124,6 +127,7 @@ fn kind(method: &Method, parts: &[&str]) -> OperationKind {
     match (method.as_str(), parts) {
         (_, ["v1", "action", "query" | "queryMore"]) => OperationKind::Read,
         (_, ["v1", "connections"]) => OperationKind::Read,
+        ("POST" | "PUT" | "DELETE", ["v1", "async", ..]) => OperationKind::Submission,
         (_, ["v1", "action", ..]) => OperationKind::Action,
         ("POST", ["v1", .., "preview"]) => OperationKind::Preview,
         ("POST", ["v1", "rsa-signatures" | "hmac-signatures", ..]) => OperationKind::Preview,
@@ -153,7 +157,7 @@ mod tests {
 
     #[test]
     fn calls_count_against_the_limit_type_that_zuora_lists() {
-        use OperationKind::{Action, Create, Delete, Preview, Read, Update};
+        use OperationKind::{Action, Create, Delete, Preview, Read, Submission, Update};
         check("POST", "/v1/accounts", HIGH_VOLUME, Family::V1, Create);
         check("GET", "/v1/accounts/A1", DEFAULT, Family::V1, Read);
         check("POST", "/v1/orders/preview", HIGH_VOLUME, Family::V1, Preview);
@@ -165,6 +169,8 @@ mod tests {
         check("DELETE", "/v1/object/account/1", DEFAULT, Family::Crud, Delete);
         check("POST", "/v1/action/create", DEFAULT, Family::Action, Action);
         check("POST", "/v1/action/query", DEFAULT, Family::Action, Read);
+        check("POST", "/v1/async/accounts", DEFAULT, Family::V1, Submission);
+        check("GET", "/v1/async-jobs/1", DEFAULT, Family::V1, Read);
         check("GET", "/object-query/accounts", OBJECT_QUERY, Family::ObjectQuery, Read);
         check("GET", "/v2/accounts", OBJECT_QUERY, Family::Other, Read);
         check("GET", "/workflows", DEFAULT, Family::Other, Read);

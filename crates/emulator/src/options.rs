@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{faults::Fault, service_time::ServiceTime};
+use crate::{faults::Fault, later::options::AsyncWrites, service_time::ServiceTime};
 
 /// The tenant to emulate. `Options::default()` is a production tenant with
 /// service times of 50 ms, on a free port of the loopback.
@@ -83,6 +83,8 @@ pub struct Options {
     pub ledger_capacity: usize,
     /// Faults that wait for their calls from the start.
     pub faults: Vec<Fault>,
+    /// How writes under `/v1/async` are done and told of.
+    pub async_writes: AsyncWrites,
 }
 
 /// So many calls in so many seconds.
@@ -140,6 +142,7 @@ impl Default for Options {
             seed: 1,
             ledger_capacity: 200_000,
             faults: Vec::new(),
+            async_writes: AsyncWrites::default(),
         }
     }
 }
@@ -167,6 +170,7 @@ impl fmt::Debug for Options {
             .field("accounts", &self.accounts)
             .field("products", &self.products)
             .field("seed", &self.seed)
+            .field("async_writes", &self.async_writes)
             .finish_non_exhaustive()
     }
 }

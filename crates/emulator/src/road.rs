@@ -12,7 +12,10 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
     answers::{self, Answer},
@@ -27,6 +30,7 @@ use crate::{
     faults::{FaultKind, Met, Strike},
     gate::Refused,
     idempotency::{Claim, Known, LONGEST_KEY},
+    later,
     ledger::{Entry, Event, LoginKind},
     limits::{Permit, Pool},
     rate::{Counted, RateShown},
@@ -69,6 +73,8 @@ struct Done {
     /// Still held when the answer is made while it is sent.
     permit: Option<Permit>,
     fault: Option<FaultKind>,
+    /// What the answer still waits for.
+    overtaking: Option<oneshot::Receiver<()>>,
 }
 
 /// Answers one call; an error closes its connection without an answer.
@@ -430,7 +436,7 @@ async fn work(
         }
     };
     let delay = fault.as_ref().map(FaultKind::delay).unwrap_or_default();
-    let time = tenant.draw_service_time() + delay;
+    let time = tenant.draw_service_time(&call) + delay;
     let hold = tenant.hold_accounts(&call);
     let job = Job { tenant: Arc::clone(&tenant), call, permit, claim, hold, fault, began };
     match job.fault {
@@ -442,8 +448,15 @@ async fn work(
         Some(FaultKind::GatewayTimeout { after_ms, completes_after_ms }) => {
             give_up(job, after_ms, completes_after_ms, &shows).await
         }
-        _ if time.is_zero() => send(job.execute(), &shows),
-        _ => send(Handoff::new(job, time).await, &shows),
+        _ => {
+            let mut done =
+                if time.is_zero() { job.execute() } else { Handoff::new(job, time).await };
+            if let Some(overtaking) = done.overtaking.take() {
+                // The callout is first, unless none comes.
+                let _ = timeout(tenant.later.options.early_within, overtaking).await;
+            }
+            send(done, &shows)
+        }
     }
 }
 
@@ -476,6 +489,9 @@ async fn give_up(
 
 fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
     let Some(key) = call.header("idempotency-key") else { return Ok(None) };
+    if call.is_submission() && !tenant.later.takes_key(call) {
+        return Ok(None);
+    }
     let trouble = |message: &str| {
         Err(answers::failure(call.operation.family, true, Category::InvalidValue, message))
     };
@@ -513,7 +529,7 @@ fn claim_key(tenant: &Inner, call: &Call) -> Result<Option<Claim>, Answer> {
 
 /// Turns finished work into an answer, or into what a fault makes of it.
 fn send(done: Done, shows: &Shows) -> Result<Response<AnswerBody>, Cut> {
-    let Done { answer, call, permit, fault } = done;
+    let Done { answer, call, permit, fault, .. } = done;
     match fault {
         Some(FaultKind::Cut { executed: true } | FaultKind::CutRequest { .. }) => Err(Cut),
         Some(FaultKind::CutBody { after }) => {
@@ -576,6 +592,7 @@ impl Job {
             Some(FaultKind::Fail { .. }) => false,
             _ => hold.is_none(),
         };
+        let mut overtaking = None;
         let (answer, was_done) = match fault {
             _ if contends => {
                 tenant.book.count(Event::Contended);
@@ -585,7 +602,17 @@ impl Job {
                 let shape = shape.unwrap_or(ErrorShape::of(call.operation.family));
                 (shape.failure(category, call.is_modern(), message_bytes, &call.path), false)
             }
-            _ => (tenant.execute(&call), true),
+            _ => {
+                let answered = later::answer(&tenant, &call);
+                let answer = match answered {
+                    Some(answered) => {
+                        overtaking = answered.overtaking;
+                        answered.answer
+                    }
+                    None => tenant.execute(&call),
+                };
+                (answer, true)
+            }
         };
         let label = permit.as_ref().map_or("", Permit::label);
         tenant.book.enter(&Entry {
@@ -610,7 +637,7 @@ impl Job {
             claim.keep(&answer, &call.request_id);
         }
         let permit = permit.filter(|_| answer.bytes().is_none());
-        Done { answer, call, permit, fault }
+        Done { answer, call, permit, fault, overtaking }
     }
 }
 

@@ -32,6 +32,10 @@ use crate::{
     faults::{Fault, Faults, Strike},
     gate::Gate,
     idempotency::Keys,
+    later::{
+        Later,
+        options::{Definition, Mishap},
+    },
     ledger::{Book, Ledger},
     limits::{Limits, Outsider},
     locks::lock,
@@ -87,6 +91,7 @@ pub(crate) struct Inner {
     contention: Arc<Contention>,
     pub(crate) book: Book,
     pub(crate) outsiders: Outsiders,
+    pub(crate) later: Later,
     store: Mutex<Store>,
     service_time: Mutex<(ServiceTime, StdRng)>,
     /// No more connections; open ones end after their answer.
@@ -101,11 +106,13 @@ impl Tenant {
     ///
     /// # Errors
     ///
-    /// When the address cannot be listened on.
+    /// When the address cannot be listened on, or the authorities for callouts
+    /// are no certificates.
     pub async fn start(options: Options) -> io::Result<Self> {
+        let later = Later::new(&options)?;
         let listener = listen(options.address)?;
         let address = listener.local_addr()?;
-        let inner = Arc::new(Inner::new(options, address));
+        let inner = Arc::new(Inner::new(options, address, later));
         inner.tasks.spawn(accept(listener, Arc::clone(&inner)));
         Ok(Self { inner })
     }
@@ -113,7 +120,7 @@ impl Tenant {
     /// A tenant that listens nowhere: [`Tenant::connect`] is the way in. It
     /// works under a stopped clock, which sockets do not. Links in answers
     /// begin with `public_url`, or with the address of the options, though
-    /// nobody listens there.
+    /// nobody listens there. Callouts need [`Tenant::call_out_through`].
     #[must_use]
     pub fn in_memory(options: Options) -> Self {
         let mut address = options.address;
@@ -121,7 +128,9 @@ impl Tenant {
             // A port that URLs can have.
             address.set_port(80);
         }
-        Self { inner: Arc::new(Inner::new(options, address)) }
+        // It speaks over no sockets, so there is no TLS either.
+        let later = Later::without_tls(&options);
+        Self { inner: Arc::new(Inner::new(options, address, later)) }
     }
 
     /// A new connection in memory, without a socket, served like any other.
@@ -148,17 +157,18 @@ impl Tenant {
     /// A snapshot of everything it executed and counted.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        self.inner.book.snapshot(&self.inner.limits, usize::MAX)
+        self.inner.snapshot(usize::MAX)
     }
 
     /// The counters alone, with `executed` empty: cheap enough to ask often.
     #[must_use]
     pub fn counters(&self) -> Ledger {
-        self.inner.book.snapshot(&self.inner.limits, 0)
+        self.inner.snapshot(0)
     }
 
-    /// Forgets what was counted, kept and asked for: ledger, idempotency keys
-    /// and faults. Tokens, data and calls in flight stay.
+    /// Forgets what was counted, kept and asked for: ledger, idempotency keys,
+    /// faults and planned mishaps. Tokens, data, jobs, the callout history and
+    /// what is in flight stay.
     pub fn reset(&self) {
         self.inner.reset();
     }
@@ -235,6 +245,49 @@ impl Tenant {
         self.inner.gate.set_soap_users(&owned(users));
     }
 
+    /// From now on these definitions tell of asynchronous writes, and no
+    /// others; those of other events come back.
+    pub fn set_definitions(&self, definitions: &[Definition]) {
+        self.inner.later.set_definitions(definitions);
+    }
+
+    /// The definitions that tell of asynchronous writes, as they are now.
+    #[must_use]
+    pub fn definitions(&self) -> Vec<Definition> {
+        self.inner.later.definitions()
+    }
+
+    /// From now on callouts are sent over what `road` gives for their URL, as
+    /// plain HTTP/1.1, in place of sockets: it works under a stopped clock.
+    pub fn call_out_through(
+        &self,
+        road: impl Fn(&str) -> io::Result<DuplexStream> + Send + Sync + 'static,
+    ) {
+        self.inner.later.set_road(Arc::new(road));
+    }
+
+    /// The next so many asynchronous writes meet this, and nothing else.
+    pub fn plan_mishap(&self, mishap: Mishap, times: usize) {
+        self.inner.later.plan(mishap, times);
+    }
+
+    /// From now on asynchronous writes that nothing is planned for meet
+    /// mishaps by these chances.
+    pub fn set_mishaps(&self, mishaps: &[(Mishap, f64)]) {
+        self.inner.later.set_mishaps(mishaps);
+    }
+
+    /// Lets asynchronous writes rest that are not begun yet, or go on.
+    pub fn pause_async(&self, paused: bool) {
+        self.inner.later.pause(paused);
+    }
+
+    /// Waits until every accepted write is done and every callout has arrived
+    /// or was given up; long, if some wait to be tried again.
+    pub async fn async_idle(&self) {
+        self.inner.later.idle().await;
+    }
+
     /// Stops: no new connections, half a second for answers on their way,
     /// then everything is closed. Work that nobody waits for is abandoned.
     pub async fn stop(self) {
@@ -256,7 +309,7 @@ impl Drop for Tenant {
 }
 
 impl Inner {
-    fn new(options: Options, address: SocketAddr) -> Self {
+    fn new(options: Options, address: SocketAddr, later: Later) -> Self {
         let base_url = options.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let random = StdRng::seed_from_u64(options.seed);
         Self {
@@ -269,6 +322,7 @@ impl Inner {
             contention: Arc::new(Contention::default()),
             book: Book::new(options.ledger_capacity),
             outsiders: Outsiders::default(),
+            later,
             store: Mutex::new(Store::new(&options, &base_url, &format!("http://{address}"))),
             service_time: Mutex::new((options.service_time, random)),
             closing: CancellationToken::new(),
@@ -313,10 +367,7 @@ impl Inner {
     /// The accounts that a call changes, held for it; `None` when another
     /// write holds one of them.
     pub(crate) fn hold_accounts(&self, call: &Call) -> Option<Hold> {
-        // The older asynchronous orders are done one after another by Zuora.
-        let is_async = matches!(call.parts().as_slice(), ["v1", "async", ..]);
-        let touched = if self.options.lock_contention && call.operation.kind.is_write() && !is_async
-        {
+        let touched = if self.options.lock_contention && call.operation.kind.is_write() {
             lock(&self.store).accounts_touched(call)
         } else {
             Default::default()
@@ -324,10 +375,34 @@ impl Inner {
         self.contention.hold(touched)
     }
 
-    pub(crate) fn draw_service_time(&self) -> Duration {
+    /// How long a call takes: to hand a write in takes its own time.
+    pub(crate) fn draw_service_time(&self, call: &Call) -> Duration {
+        let submits = call.is_submission().then_some(self.later.options.submit_time);
+        self.draw(submits)
+    }
+
+    /// How long the work of an asynchronous write takes.
+    pub(crate) fn draw_async_work_time(&self) -> Duration {
+        self.draw(self.later.options.work_time)
+    }
+
+    /// Draws from this distribution, or from that of all calls.
+    fn draw(&self, own: Option<ServiceTime>) -> Duration {
         let mut drawn = lock(&self.service_time);
         let (time, random) = &mut *drawn;
-        time.draw(random)
+        own.unwrap_or(*time).draw(random)
+    }
+
+    /// Where `target` is found by whoever follows absolute links.
+    pub(crate) fn link_to(&self, target: &str) -> String {
+        format!("{}{target}", self.base_url.trim_end_matches('/'))
+    }
+
+    /// The ledger, with the last `most` of what it lists.
+    pub(crate) fn snapshot(&self, most: usize) -> Ledger {
+        let mut ledger = self.book.snapshot(&self.limits, most);
+        self.later.tell_ledger(&mut ledger, most);
+        ledger
     }
 
     pub(crate) fn limit_type_of<'a>(&'a self, call: &Call) -> &'a str {
@@ -365,6 +440,7 @@ impl Inner {
         self.limits.reset();
         self.keys.reset();
         self.faults.reset();
+        self.later.reset();
     }
 }
 

@@ -57,7 +57,7 @@ fn deed(call: &Executed) -> Option<Deed> {
         OperationKind::Update => Some(Deed::Changes),
         OperationKind::Delete => Some(Deed::Deletes),
         OperationKind::Upload => Some(Deed::Uploads),
-        OperationKind::Action | OperationKind::Preview => None,
+        OperationKind::Action | OperationKind::Preview | OperationKind::Submission => None,
     }
 }
 

@@ -3,19 +3,23 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The moment, as `2026-01-31T12:00:00Z`.
-pub(super) fn now() -> String {
-    let seconds = since_epoch();
+pub(crate) fn now() -> String {
+    format!("{}Z", moment(since_epoch()))
+}
+
+/// A moment so many seconds after 1970 began, as `2026-01-31T12:00:00`.
+pub(crate) fn moment(seconds: u64) -> String {
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{}T{hour:02}:{minute:02}:{second:02}Z", date(seconds / 86_400))
+    format!("{}T{hour:02}:{minute:02}:{second:02}", date(seconds / 86_400))
 }
 
 /// The day, as `2026-01-31`.
-pub(super) fn today() -> String {
+pub(crate) fn today() -> String {
     date(since_epoch() / 86_400)
 }
 
 /// The day a year from now.
-pub(super) fn in_a_year() -> String {
+pub(crate) fn in_a_year() -> String {
     date(since_epoch() / 86_400 + 365)
 }
 
@@ -37,6 +41,15 @@ fn date(days: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// The days from 1970 to a civil date: `date` the other way round.
+pub(crate) fn days(year: u64, month: u64, day: u64) -> u64 {
+    let shifted_year = if month > 2 { year } else { year - 1 };
+    let shifted_month = if month > 2 { month - 3 } else { month + 9 };
+    let year_day = (153 * shifted_month + 2) / 5 + day - 1;
+    let leap_days = shifted_year / 4 - shifted_year / 100 + shifted_year / 400;
+    (shifted_year * 365 + leap_days + year_day).saturating_sub(719_468)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +59,6 @@ mod tests {
         assert_eq!(date(0), "1970-01-01");
         assert_eq!(date(11_016), "2000-02-29");
         assert_eq!(date(20_454), "2026-01-01");
+        assert_eq!((days(1970, 1, 1), days(2000, 2, 29), days(2026, 1, 1)), (0, 11_016, 20_454));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     call::Call,
 };
 
-/// How many event triggers, notification definitions and workflows there are.
+/// How many event triggers and workflows there are.
 const THERE_ARE: usize = 25;
 
 /// The longest listing that may be asked for.
@@ -24,15 +24,6 @@ impl Store {
             let limit = list.len();
             format!("{}/events/event-triggers?start={start}&limit={limit}", self.base_url)
         });
-        Some(Answer::ok(&json!({"data": list, "next": next})))
-    }
-
-    /// `GET /notifications/notification-definitions`: `next` is relative.
-    pub(super) fn notification_definitions(&self, call: &Call) -> Option<Answer> {
-        let (list, next) = page_from(call, "Definition")?;
-        let limit = list.len();
-        let next =
-            next.map(|start| format!("/notification-definitions?start={start}&limit={limit}"));
         Some(Answer::ok(&json!({"data": list, "next": next})))
     }
 
@@ -50,20 +41,6 @@ impl Store {
             .then(|| format!("{}/workflows?page={}&page_length={length}", self.base_url, page + 1));
         let pagination = json!({"page": page, "page_len": length, "next_page": next_page});
         Some(Answer::ok(&json!({"data": list, "pagination": pagination})))
-    }
-
-    /// `GET /v1/notification-history/callout`: `nextPage` has a host and a
-    /// prefix of Zuora's own, as a sample in its documentation has it.
-    pub(super) fn callout_history(&self, call: &Call) -> Option<Answer> {
-        if call.method != "GET" {
-            return None;
-        }
-        let page = number(call, "page").unwrap_or(1).max(1) + 1;
-        let next = format!(
-            "https://localhost:8080/apps/v1/notification-history/callout?page={page}&pageSize=1"
-        );
-        let history = [json!({"attemptedNum": 1, "eventCategory": "1210", "responseCode": "200"})];
-        Some(Answer::ok(&json!({"calloutHistories": history, "nextPage": next, "success": true})))
     }
 
     /// The mass updater: `POST /v1/bulk`, then its files.

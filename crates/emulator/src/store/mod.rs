@@ -7,7 +7,7 @@
 mod accounts;
 mod actions;
 mod catalogue;
-mod dates;
+pub(crate) mod dates;
 mod elsewhere;
 mod exports;
 mod files;
@@ -116,8 +116,6 @@ impl Store {
             ["v1", "accounts", rest @ ..] => self.accounts(call, rest),
             ["v1", "subscriptions", rest @ ..] => self.subscriptions(call, rest),
             ["v1", "orders", rest @ ..] => self.orders(call, rest),
-            ["v1", "async", "orders", rest @ ..] => self.async_orders(call, rest),
-            ["v1", "async-jobs", job] => Some(self.async_job(job)),
             ["v1", "catalog", rest @ ..] => self.catalogue(call, rest),
             ["v1", "payment-methods", rest @ ..] => self.payment_methods(call, rest),
             ["v1", "batch-query", rest @ ..] => self.batch_query(call, rest),
@@ -132,11 +130,9 @@ impl Store {
             }
             ["v1", "bulk", rest @ ..] => self.mass_updater(call, rest),
             ["v1", "uno", "data-backfill", "jobs", id] => self.backfill_job(call, id),
-            ["v1", "notification-history", "callout"] => self.callout_history(call),
             ["v1", "listings", bytes] => self.listing(call, bytes),
             ["query", "jobs", rest @ ..] => self.data_query(call, rest),
             ["events", "event-triggers"] => self.event_triggers(call),
-            ["notifications", "notification-definitions"] => self.notification_definitions(call),
             ["workflows"] => self.workflows(call),
             ["apps", "services", ..] => self.soap(call),
             ["object-query", kind, rest @ ..] => self.object_query(call, kind, rest),

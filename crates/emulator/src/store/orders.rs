@@ -1,6 +1,6 @@
-//! Orders, and their older asynchronous form.
+//! Orders.
 
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Record, Store, dates, malformed, merge, missing, not_found, object, text};
@@ -26,58 +26,6 @@ impl Store {
             }),
             _ => None,
         }
-    }
-
-    /// The older `/v1/async/orders`: the work is done at once, its outcome is
-    /// to be fetched as a job.
-    pub(super) fn async_orders(&mut self, call: &Call, rest: &[&str]) -> Option<Answer> {
-        let (kind, outcome) = match (call.method.as_str(), rest) {
-            ("POST", []) => ("AsyncCreateOrder", self.post_order(call)),
-            ("POST", ["preview"]) => ("AsyncPreviewOrder", preview(call)),
-            ("DELETE", [number]) => {
-                self.remove("order", number);
-                ("AsyncDeleteOrder", Answer::ok(&json!({"success": true})))
-            }
-            _ => return None,
-        };
-        let result: Value =
-            outcome.bytes().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-        let failed = result.get("success") != Some(&Value::Bool(true));
-        let mut job = object(&json!({
-            "status": if failed { "Failed" } else { "Completed" },
-            "errors": null,
-            "result": null,
-        }));
-        if failed {
-            let reason = &result["reasons"][0];
-            let message = reason["message"].as_str().unwrap_or_default();
-            job.insert("errors".into(), format!("[{}]: {message}", reason["code"]).into());
-        } else {
-            let mut result = object(&result);
-            result.remove("success");
-            result.insert("jobType".into(), kind.into());
-            job.insert("result".into(), result.into());
-        }
-        let id = self.insert("asyncjob", job);
-        let status = if kind == "AsyncCreateOrder" { StatusCode::OK } else { StatusCode::ACCEPTED };
-        let answer = Answer::json(status, &json!({"jobId": id, "success": true}));
-        let place = HeaderValue::try_from(format!("{}/v1/async-jobs/{id}", self.base_url));
-        Some(match place {
-            Ok(place) => answer.with(header::LOCATION, place),
-            Err(_) => answer,
-        })
-    }
-
-    pub(super) fn async_job(&self, id: &str) -> Answer {
-        let Some(job) = self.find("asyncjob", id) else {
-            return Answer::ok(&json!({"success": false, "reasons": [
-                {"code": 40_000_040, "message": "Cannot find the job."}
-            ]}));
-        };
-        Answer::ok(&json!({
-            "status": job["status"], "errors": job["errors"], "result": job["result"],
-            "success": true,
-        }))
     }
 
     fn post_order(&mut self, call: &Call) -> Answer {

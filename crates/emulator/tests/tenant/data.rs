@@ -123,6 +123,7 @@ async fn a_subscription_and_an_order_live_and_end() {
     let found = get(&tenant, &format!("/v1/orders/{number}")).await.json();
     assert_eq!(found["order"]["status"], "Completed");
     let job = write(&tenant, "POST", "/v1/async/orders", wish).await.json();
+    tenant.async_idle().await;
     let job = get(&tenant, &format!("/v1/async-jobs/{}", job["jobId"].as_str().unwrap())).await;
     assert_eq!(job.json()["result"]["jobType"], "AsyncCreateOrder");
 }

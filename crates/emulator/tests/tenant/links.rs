@@ -9,13 +9,11 @@ async fn lists_lead_on_absolutely_relatively_or_elsewhere() {
     let events = get(&tenant, "/events/event-triggers?start=0&limit=10").await.json();
     let definitions = get(&tenant, "/notifications/notification-definitions").await.json();
     let workflows = get(&tenant, "/workflows?page=1&page_length=20").await.json();
-    let history = get(&tenant, "/v1/notification-history/callout").await.json();
 
     assert_eq!(events["next"], format!("{base}/events/event-triggers?start=10&limit=10"));
     assert_eq!(definitions["next"], "/notification-definitions?start=10&limit=10");
     let next = format!("{base}/workflows?page=2&page_length=20");
     assert_eq!(workflows["pagination"]["next_page"], next);
-    assert!(history["nextPage"].as_str().unwrap().starts_with("https://localhost:8080/apps/v1/"));
     let last = get(&tenant, "/workflows?page=2&page_length=20").await.json();
     assert_eq!(last["data"].as_array().map(Vec::len), Some(5));
     assert!(last["pagination"]["next_page"].is_null());
