@@ -6,8 +6,10 @@
 //! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
 //! | [`answer`] | What became of the call: done, refused, rolled back, unknown, failed? |
 //! | [`callout`] | Which async request does this callout tell of, and how did it end? |
+//! | [`callout_history`] | Which callouts did Zuora make, what did they say, and which can be asked for once more? |
 //! | [`concurrency`] | How large is a limit, in Zuora's own words? |
 //! | [`data_centre`] | Where is each of Zuora's environments? |
+//! | [`job`] | How far has this order job come? |
 //! | [`links`] | Where in this answer stands an address of Zuora's by which the caller would go past the gateway? |
 //! | [`subject`] | Which accounts, subscriptions and orders is this write about? |
 //! | [`target`] | How could this path be read, and does the operator's policy permit every reading? |
@@ -21,8 +23,10 @@
 
 pub mod answer;
 pub mod callout;
+pub mod callout_history;
 pub mod concurrency;
 pub mod data_centre;
+pub mod job;
 pub mod links;
 mod media;
 pub mod operation;
@@ -36,8 +40,10 @@ pub use answer::{
     tells_outcome,
 };
 pub use callout::{BadCallout, Callout};
+pub use callout_history::{BadHistory, HistoryEntry, HistoryPage};
 pub use concurrency::Concurrency;
 pub use data_centre::{DATA_CENTRES, DataCentre};
+pub use job::{BadJob, Job};
 pub use operation::{AsyncForm, IdempotencyKeys, LimitType, Operation, classify, operations};
 pub use subject::{Subject, SubjectKind, subjects};
 pub use target::{
