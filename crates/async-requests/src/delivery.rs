@@ -23,6 +23,7 @@ pub struct Delivery {
     /// Attempts that failed.
     pub failed: u32,
     /// What went wrong with the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Arc<str>>,
 }
 
@@ -31,11 +32,11 @@ pub struct Delivery {
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// It is to be tried, not before this moment.
-    Due(SystemTime),
+    Due(#[serde(with = "crate::record::millis")] SystemTime),
     /// The app took it.
-    Delivered(SystemTime),
+    Delivered(#[serde(with = "crate::record::millis")] SystemTime),
     /// It was tried as often as it is, and is a dead letter since then.
-    Dead(SystemTime),
+    Dead(#[serde(with = "crate::record::millis")] SystemTime),
 }
 
 impl Delivery {

@@ -6,15 +6,19 @@
 //!
 //! What this crate does not know: HTTP, and what a callout looks like.
 
+mod counts;
 mod delivery;
 mod memory;
 mod record;
 mod registry;
 mod store;
 mod telling;
+mod waiters;
 
 pub use delivery::{DELIVERY_ATTEMPTS, Delivery, Forwarding, Stage};
 pub use memory::Memory;
 pub use record::{Form, Key, Outcome, Record, State};
 pub use registry::{NewRequest, NotBegun, Registry, Report, Submission, Taken};
-pub use store::{Change, Changed, Store, StoreError, Writing};
+pub use store::{
+    AppReadings, Change, Changed, Limits, Store, StoreError, StoreReadings, Whose, Writing,
+};

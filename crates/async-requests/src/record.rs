@@ -25,8 +25,10 @@ pub struct Record {
     /// The app that asked.
     pub app: Arc<str>,
     /// The entity that it is for, if the tenant has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity: Option<Arc<str>>,
     /// Zuora's id of the operation, if it is a known one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Arc<str>>,
     /// The method that it was sent with.
     pub method: Arc<str>,
@@ -35,17 +37,29 @@ pub struct Record {
     /// How it is carried out.
     pub form: Form,
     /// What Zuora calls it: the id of a request, or of a job. `None` until Zuora has told, and if it told none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zuora_id: Option<Arc<str>>,
     /// Where it stands.
     pub state: State,
     /// When it was begun, by the calendar.
+    #[serde(with = "millis")]
     pub begun: SystemTime,
     /// When Zuora took it.
+    #[serde(with = "millis::option", default, skip_serializing_if = "Option::is_none")]
     pub accepted: Option<SystemTime>,
     /// When its outcome was recorded, or was given up.
+    #[serde(with = "millis::option", default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<SystemTime>,
+    /// Its place among all that ended, in the order in which they did. One that was given up and whose outcome comes
+    /// after all gets another, later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
     /// How it ended, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// The notification that told the outcome.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification_id: Option<Arc<str>>,
     /// How far that has come on its way to the app, if its outcomes are forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
@@ -119,6 +133,52 @@ impl Outcome {
         match self {
             Self::Succeeded { .. } => State::Succeeded,
             Self::Failed { .. } => State::Failed,
+        }
+    }
+}
+
+/// Moments as milliseconds since 1970: what is finer is cut off in a store.
+pub(crate) mod millis {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    fn since_1970(at: SystemTime) -> u64 {
+        let elapsed = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn serialize<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(since_1970(*at))
+    }
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<SystemTime, D::Error> {
+        let millis = Duration::from_millis(u64::deserialize(from)?);
+        let at = UNIX_EPOCH.checked_add(millis);
+        at.ok_or_else(|| serde::de::Error::custom("a moment that no clock shows"))
+    }
+
+    pub(crate) mod option {
+        use super::{Deserialize, Deserializer, Serializer, SystemTime, since_1970};
+
+        #[derive(Deserialize)]
+        struct Wrapped(#[serde(with = "super")] SystemTime);
+
+        #[expect(clippy::ref_option, reason = "serde asks for exactly this")]
+        pub(crate) fn serialize<S: Serializer>(
+            at: &Option<SystemTime>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => to.serialize_u64(since_1970(*at)),
+                None => to.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'a, D: Deserializer<'a>>(
+            from: D,
+        ) -> Result<Option<SystemTime>, D::Error> {
+            Ok(Option::<Wrapped>::deserialize(from)?.map(|Wrapped(at)| at))
         }
     }
 }

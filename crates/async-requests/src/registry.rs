@@ -3,12 +3,15 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use tokio::sync::broadcast;
+use telemetry::Metrics;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::counts::Counts;
 use crate::delivery::{Delivery, Forwarding, Stage};
 use crate::record::{Form, Key, Outcome, Record, State};
-use crate::store::{Change, Changed, Store, StoreError};
+use crate::store::{Change, Changed, Store, StoreError, StoreReadings, Whose, Writing};
+use crate::waiters::{News, Waiters};
 
 /// A request that is about to be sent.
 #[derive(Clone, Debug)]
@@ -38,8 +41,8 @@ pub enum NotBegun {
         /// The app that made the other one.
         app: Arc<str>,
     },
-    /// As many outcomes are waited for as may be.
-    #[error("{most} asynchronous requests wait for their outcome already")]
+    /// As many outcomes are waited for as may be, or as many requests remembered.
+    #[error("{most} asynchronous requests are remembered or wait for their outcome already")]
     Full {
         /// How many that are.
         most: usize,
@@ -77,9 +80,11 @@ pub enum Taken {
 #[derive(Debug)]
 pub struct Registry {
     store: Box<dyn Store>,
-    /// Keys whose record has ended.
-    ended: broadcast::Sender<Key>,
+    calendar: Calendar,
+    counts: Option<Counts>,
     forwarding: RwLock<Forwarding>,
+    waiters: Waiters,
+    news: News,
 }
 
 /// A request that is on its way to Zuora. Dropped, it stays remembered as one of which nobody knows whether Zuora took it.
@@ -90,72 +95,89 @@ pub struct Submission {
     key: Key,
 }
 
+/// A request that was written down for somebody who may have left. Dropped, it is forgotten: nobody sends it.
+#[derive(Debug)]
+struct Unclaimed(Option<Submission>);
+
+/// The calendar, read once: afterwards it goes with the one clock.
+#[derive(Clone, Copy, Debug)]
+struct Calendar {
+    date: SystemTime,
+    at: Instant,
+}
+
 impl Registry {
-    /// A registry over `store`.
+    /// A registry over `store`, which is not looked after in the background.
     #[must_use]
     pub fn new(store: impl Store) -> Arc<Self> {
-        let (ended, forwarding) = (broadcast::channel(1024).0, RwLock::default());
-        Arc::new(Self { store: Box::new(store), ended, forwarding })
+        Self::over(store, None)
     }
 
-    /// The calendar, as far as this registry goes by it.
-    pub fn now(&self) -> SystemTime {
-        SystemTime::now()
+    /// A registry over `store`, which is not looked after in the background, and which counts in `metrics`.
+    #[must_use]
+    pub fn counting(store: impl Store, metrics: &Arc<Metrics>) -> Arc<Self> {
+        Self::over(store, Some(Counts::new(Arc::clone(metrics))))
     }
 
-    /// Remembers a request. Once this returns it is durable, and may be sent.
+    fn over(store: impl Store, counts: Option<Counts>) -> Arc<Self> {
+        Arc::new(Self {
+            store: Box::new(store),
+            calendar: Calendar { date: SystemTime::now(), at: Instant::now() },
+            counts,
+            forwarding: RwLock::default(),
+            waiters: Waiters::default(),
+            news: News::default(),
+        })
+    }
+
+    /// Remembers a request. Once this returns it is durable, and may be sent. Dropping this forgets it again.
     ///
     /// # Errors
     /// Why it must not be sent.
     pub async fn begin(self: &Arc<Self>, new: NewRequest) -> Result<Submission, NotBegun> {
         let key = new.key.clone();
-        let record = Record {
-            key: new.key,
-            app: new.app,
-            entity: new.entity,
-            operation: new.operation,
-            method: new.method,
-            path: new.path,
-            form: new.form,
-            zuora_id: None,
-            state: State::Sending,
-            begun: self.now(),
-            accepted: None,
-            ended: None,
-            outcome: None,
-            delivery: None,
-        };
-        match self.store.change(key.clone(), Change::Begin(Box::new(record))).await? {
-            Changed::Made(_) => Ok(Submission { registry: Arc::clone(self), key }),
-            Changed::Not(other) => {
-                let app = other.map(|other| other.app).unwrap_or_default();
-                Err(NotBegun::Taken { app })
-            }
-        }
+        let record = Box::new(Record::begun(new, self.now()));
+        let changing = self.store.change(Whose::Key(key.clone()), Change::Begin(record));
+        let (claim, claimed) = oneshot::channel();
+        let registry = Arc::clone(self);
+        tokio::spawn(async move {
+            let begun = registry.counted(changing.await).map(|changed| match changed {
+                Changed::Made(record) => {
+                    record.iter().for_each(|record| registry.entered(record));
+                    Ok(Unclaimed(Some(Submission { registry: Arc::clone(&registry), key })))
+                }
+                Changed::Not(other) => {
+                    let app = other.map(|other| other.app).unwrap_or_default();
+                    Err(NotBegun::Taken { app })
+                }
+                Changed::Full { most } => Err(NotBegun::Full { most }),
+            });
+            // Whoever asked may have left.
+            let _ = claim.send(begun);
+        });
+        let begun = claimed.await.map_err(|_| StoreError::stopped())??;
+        begun?.claim().ok_or_else(|| StoreError::stopped().into())
     }
 
-    /// Takes in how a request of `tenant` ended. Once this returns it is durable.
+    /// Takes in how a request of `tenant` ended. Once this returns it is durable; it goes on if this is dropped.
     ///
     /// # Errors
     /// If it could not be written down: it must be told again.
-    pub async fn take_in(&self, tenant: &Arc<str>, report: Report) -> Result<Taken, StoreError> {
-        let Some(track_id) = report.track_id else { return Ok(Taken::Unknown) };
-        let key = Key { tenant: Arc::clone(tenant), track_id };
-        let (outcome, zuora_id) = (report.outcome, report.zuora_id);
+    pub async fn take_in(
+        self: &Arc<Self>,
+        tenant: &Arc<str>,
+        report: Report,
+    ) -> Result<Taken, StoreError> {
+        let Report { zuora_id, track_id, notification_id, outcome } = report;
+        let whose =
+            Whose::Told { tenant: Arc::clone(tenant), zuora_id: zuora_id.clone(), track_id };
         let (at, forwarding) = (self.now(), self.forwarding());
-        let end = Change::End { outcome, zuora_id: zuora_id.clone(), at, forwarding };
-        match self.store.change(key.clone(), end).await? {
-            Changed::Made(Some(record)) => {
-                // Nobody may be waiting.
-                let _ = self.ended.send(key);
-                self.wake(&record);
-                Ok(Taken::News(record))
-            }
-            Changed::Not(Some(known)) if known.zuora_id == zuora_id || zuora_id.is_none() => {
-                Ok(Taken::Duplicate)
-            }
-            Changed::Made(None) | Changed::Not(_) => Ok(Taken::Unknown),
-        }
+        let end = Change::End { outcome, zuora_id, notification_id, at, forwarding };
+        Ok(match self.change(whose, end).await? {
+            Changed::Made(Some(record)) => Taken::News(record),
+            Changed::Not(Some(_)) => Taken::Duplicate,
+            Changed::Made(None) | Changed::Not(None) | Changed::Full { .. } => Taken::Unknown,
+        })
     }
 
     /// What is known of a request now.
@@ -163,7 +185,7 @@ impl Registry {
     /// # Errors
     /// If nothing can be read.
     pub async fn find(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.store.find(key.clone()).await
+        self.counted(self.store.find(key.clone()).await)
     }
 
     /// What is known of a request once it has ended, or at `until`, whichever is first. Dropping this ends the waiting only.
@@ -171,27 +193,33 @@ impl Registry {
     /// # Errors
     /// If nothing can be read.
     pub async fn wait(&self, key: &Key, until: Instant) -> Result<Option<Record>, StoreError> {
-        let mut ended = self.ended.subscribe();
+        let waiter = self.waiters.enter(key);
         loop {
+            // From here on no end is missed.
+            let mut ended = std::pin::pin!(waiter.ended());
+            ended.as_mut().enable();
             let record = self.find(key).await?;
-            let is_pending = record.as_ref().is_some_and(|record| record.state.is_pending());
-            if !is_pending || timeout_at(until, ended.recv()).await.is_err() {
+            if !record.as_ref().is_some_and(|record| record.state.is_pending()) {
                 return Ok(record);
+            }
+            if timeout_at(until, ended).await.is_err() {
+                return self.find(key).await;
             }
         }
     }
 
-    /// The requests of an app, the newest first, from the one after `after` on.
+    /// The requests of an app, the newest first, from the one after `after` on; those in one state only, if that is given.
     ///
     /// # Errors
     /// If nothing can be read.
     pub async fn list(
         &self,
         app: &Arc<str>,
+        state: Option<State>,
         after: Option<Key>,
         most: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.store.list(Arc::clone(app), after, most).await
+        self.counted(self.store.list(Arc::clone(app), state, after, most).await)
     }
 
     /// Those of a tenant whose outcome is waited for, the oldest first.
@@ -199,23 +227,36 @@ impl Registry {
     /// # Errors
     /// If nothing can be read.
     pub async fn pending(&self, tenant: &Arc<str>, most: usize) -> Result<Vec<Record>, StoreError> {
-        self.store.pending(Arc::clone(tenant), most).await
+        self.counted(self.store.pending(Arc::clone(tenant), most).await)
+    }
+
+    /// Those of an app that have ended at a position after `after`, in the order in which they did. Each has its
+    /// [`Record::position`]; positions only grow, but not by one.
+    ///
+    /// # Errors
+    /// If nothing can be read.
+    pub async fn outcomes_after(
+        &self,
+        app: &Arc<str>,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.counted(self.store.outcomes(Arc::clone(app), after, most).await)
+    }
+
+    /// Tells of outcomes of an app: the position of the last since this was called, or zero. Ask for it first and for
+    /// [`Self::outcomes_after`] then, and none is missed.
+    pub fn news(&self, app: &Arc<str>) -> watch::Receiver<u64> {
+        self.news.of(app)
     }
 
     /// Gives up waiting for an outcome: from now on it is unknown. Returns the record, if it was still waited for.
     ///
     /// # Errors
     /// If that could not be written down.
-    pub async fn give_up(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+    pub async fn give_up(self: &Arc<Self>, key: &Key) -> Result<Option<Record>, StoreError> {
         let change = Change::GiveUp { at: self.now(), forwarding: self.forwarding() };
-        match self.store.change(key.clone(), change).await? {
-            Changed::Made(record) => {
-                let _ = self.ended.send(key.clone());
-                record.iter().for_each(|record| self.wake(record));
-                Ok(record.map(|record| *record))
-            }
-            Changed::Not(_) => Ok(None),
-        }
+        self.made(Whose::Key(key.clone()), change).await
     }
 
     /// From now on the outcomes of these apps are to be delivered to them, and of no others. What is to be delivered to
@@ -243,18 +284,18 @@ impl Registry {
         app: &Arc<str>,
         most: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.store.undelivered(Arc::clone(app), most).await
+        self.counted(self.store.undelivered(Arc::clone(app), most).await)
     }
 
     /// Notes that the app took the outcome of `told`, as it stands there.
     ///
     /// # Errors
     /// If that could not be written down: it will be delivered once more.
-    pub async fn delivered(&self, told: &Record) -> Result<(), StoreError> {
+    pub async fn delivered(self: &Arc<Self>, told: &Record) -> Result<(), StoreError> {
         let failed = told.delivery.as_ref().map_or(0, |delivery| delivery.failed);
         let delivery = Delivery { stage: Stage::Delivered(self.now()), failed, trouble: None };
         let change = Change::Deliver { told: told.state, delivery };
-        self.store.change(told.key.clone(), change).await.map(drop)
+        self.change(Whose::Key(told.key.clone()), change).await.map(drop)
     }
 
     /// Notes that the app did not take the outcome of `told`, and why. Returns what that makes of the delivery: it is
@@ -263,7 +304,7 @@ impl Registry {
     /// # Errors
     /// If that could not be written down: it is due as it was.
     pub async fn not_delivered(
-        &self,
+        self: &Arc<Self>,
         told: &Record,
         trouble: &str,
         jitter: f64,
@@ -272,7 +313,7 @@ impl Registry {
         let before = told.delivery.clone().unwrap_or_else(|| Delivery::due(now));
         let delivery = before.after_failure(trouble.into(), now, jitter);
         let change = Change::Deliver { told: told.state, delivery: delivery.clone() };
-        self.store.change(told.key.clone(), change).await?;
+        self.change(Whose::Key(told.key.clone()), change).await?;
         Ok(delivery)
     }
 
@@ -285,20 +326,72 @@ impl Registry {
         after: Option<Key>,
         most: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.store.dead_letters(after, most).await
+        self.counted(self.store.dead_letters(after, most).await)
     }
 
     /// Has a dead letter tried again, as often as at first. Returns the record, if its delivery was given up.
     ///
     /// # Errors
     /// If that could not be written down.
-    pub async fn revive(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        match self.store.change(key.clone(), Change::Revive { at: self.now() }).await? {
-            Changed::Made(record) => {
-                record.iter().for_each(|record| self.wake(record));
-                Ok(record.map(|record| *record))
+    pub async fn revive(self: &Arc<Self>, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.made(Whose::Key(key.clone()), Change::Revive { at: self.now() }).await
+    }
+
+    /// What the registry holds, from memory.
+    pub fn readings(&self) -> StoreReadings {
+        self.store.readings()
+    }
+
+    /// The date and time by which records are dated.
+    pub fn now(&self) -> SystemTime {
+        self.calendar.date + self.calendar.at.elapsed()
+    }
+
+    /// Ends the registry once all that was asked for is written. Everything else is refused from then on.
+    ///
+    /// # Errors
+    /// If the store did not end well. What was said to be durable is so nevertheless.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.counted(self.store.close().await)
+    }
+
+    /// Makes a change, and tells whom it concerns, also if this is dropped.
+    fn change(self: &Arc<Self>, whose: Whose, change: Change) -> Writing<Changed> {
+        let ends = matches!(change, Change::End { .. } | Change::GiveUp { .. });
+        let accepts = matches!(change, Change::Accept { .. });
+        let is_due = ends || matches!(change, Change::Revive { .. });
+        let changing = self.store.change(whose, change);
+        let registry = Arc::clone(self);
+        let told = tokio::spawn(async move {
+            let changed = registry.counted(changing.await)?;
+            if let Changed::Made(Some(record)) = &changed {
+                // A callout that was faster than the answer has counted already.
+                if ends || accepts && record.state == State::Accepted {
+                    registry.entered(record);
+                }
+                if ends {
+                    registry.waiters.wake(&record.key);
+                }
+                if let Some(position) = record.position.filter(|_| ends) {
+                    registry.news.tell(&record.app, position);
+                }
+                if is_due && record.delivery.is_some() {
+                    registry.forwarding().wake(&record.app);
+                }
             }
-            Changed::Not(_) => Ok(None),
+            Ok(changed)
+        });
+        Box::pin(async { told.await.unwrap_or_else(|_| Err(StoreError::stopped())) })
+    }
+
+    async fn made(
+        self: &Arc<Self>,
+        whose: Whose,
+        change: Change,
+    ) -> Result<Option<Record>, StoreError> {
+        match self.change(whose, change).await? {
+            Changed::Made(record) => Ok(record.map(|record| *record)),
+            Changed::Not(_) | Changed::Full { .. } => Ok(None),
         }
     }
 
@@ -306,10 +399,41 @@ impl Registry {
         self.forwarding.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Wakes whoever forwards to the app of `record`, if there is something to deliver.
-    fn wake(&self, record: &Record) {
-        if record.delivery.is_some() {
-            self.forwarding().wake(&record.app);
+    /// Counts what failed.
+    fn counted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(_), Some(counts)) = (&result, &self.counts) {
+            counts.failed();
+        }
+        result
+    }
+
+    /// Counts a state that a request has entered.
+    fn entered(&self, record: &Record) {
+        if let Some(counts) = &self.counts {
+            counts.entered(record);
+        }
+    }
+}
+
+impl Record {
+    fn begun(new: NewRequest, begun: SystemTime) -> Self {
+        Self {
+            key: new.key,
+            app: new.app,
+            entity: new.entity,
+            operation: new.operation,
+            method: new.method,
+            path: new.path,
+            form: new.form,
+            zuora_id: None,
+            state: State::Sending,
+            begun,
+            accepted: None,
+            ended: None,
+            position: None,
+            outcome: None,
+            notification_id: None,
+            delivery: None,
         }
     }
 }
@@ -320,24 +444,48 @@ impl Submission {
         &self.key
     }
 
-    /// Notes that Zuora took it, and what Zuora calls it. Returns the record once that is durable.
+    /// Notes that Zuora took it, and what Zuora calls it. Returns the record once that is durable; it goes on if this is
+    /// dropped.
     ///
     /// # Errors
     /// If that could not be written down. The request is remembered all the same, as one on its way.
     pub async fn accepted(self, zuora_id: Option<&str>) -> Result<Option<Record>, StoreError> {
-        let zuora_id = zuora_id.map(Arc::from);
-        let change = Change::Accept { zuora_id, at: self.registry.now() };
-        match self.registry.store.change(self.key, change).await? {
+        let (zuora_id, at) = (zuora_id.map(Arc::from), self.registry.now());
+        let change = Change::Accept { zuora_id, at };
+        match self.registry.change(Whose::Key(self.key), change).await? {
             Changed::Made(record) | Changed::Not(record) => Ok(record.map(|record| *record)),
+            Changed::Full { .. } => Ok(None),
         }
     }
 
-    /// Notes that Zuora certainly did not take it. It is forgotten.
+    /// Notes that Zuora certainly did not take it. It is forgotten, also if this is dropped.
     ///
     /// # Errors
     /// If that could not be written down: then it ends as unknown.
     pub async fn withdrawn(self) -> Result<(), StoreError> {
-        self.registry.store.change(self.key, Change::Withdraw).await.map(drop)
+        self.registry.change(Whose::Key(self.key), Change::Withdraw).await.map(drop)
+    }
+}
+
+impl Unclaimed {
+    fn claim(mut self) -> Option<Submission> {
+        self.0.take()
+    }
+}
+
+impl Drop for Unclaimed {
+    fn drop(&mut self) {
+        if let Some(submission) = self.0.take() {
+            // The change is on its way as soon as it is asked for.
+            drop(submission.registry.store.change(Whose::Key(submission.key), Change::Withdraw));
+        }
+    }
+}
+
+impl StoreError {
+    /// Whatever keeps records has gone.
+    pub(crate) fn stopped() -> Self {
+        Self("it was closed".into())
     }
 }
 
@@ -397,7 +545,7 @@ mod tests {
     }
 
     /// How `registry` is told that this request was done.
-    async fn done(registry: &Registry, key: &Key) {
+    async fn done(registry: &Arc<Registry>, key: &Key) {
         let (outcome, track_id) =
             (Outcome::Succeeded { data: serde_json::Map::new() }, Some(Arc::clone(&key.track_id)));
         let report = Report { zuora_id: None, track_id, notification_id: None, outcome };

@@ -79,7 +79,9 @@ mod tests {
             begun: at(0),
             accepted: None,
             ended: None,
+            position: None,
             outcome: None,
+            notification_id: None,
             delivery: None,
         }
     }
