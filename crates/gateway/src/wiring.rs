@@ -6,11 +6,15 @@ use admission::{
     Admission, AppRate, AppSettings, OnRefusal, PoolSettings, Priority, QueueBounds, RateLimits,
     Settings,
 };
+use async_requests::Registry;
 use config::{AppSecret, Config, InvalidTrackId};
-use credentials::{AltName, AppCredential, CertificateName, DistinguishedName, SecretDigest};
+use credentials::{
+    AltName, AppCredential, CalloutCredentials, CertificateName, DistinguishedName, SecretDigest,
+};
 use http::HeaderName;
 use proxy::{
-    App, Budgets, Entity, OWN_APP, POOLS, RetryPolicy, Tenant, TrackIdPolicy, ValidTrackId, Ways,
+    App, Async, Budgets, Entity, OWN_APP, POOLS, RetryPolicy, RewriteRule, Tenant, TrackIdPolicy,
+    ValidTrackId, Ways, When,
 };
 use telemetry::{Inventory, Metrics};
 use tokio::time::Duration;
@@ -242,6 +246,40 @@ pub(crate) fn track_ids(policy: config::TrackIdPolicy) -> TrackIdPolicy {
         config::ValidTrackId::Replace => ValidTrackId::Replace,
     };
     TrackIdPolicy { valid, replace_invalid: policy.invalid == InvalidTrackId::Replace }
+}
+
+/// Which writes of a tenant are carried out later, and what tells of their outcomes.
+pub(crate) fn async_requests(
+    config: &Config,
+    written: &config::Async,
+    registry: &Arc<Registry>,
+) -> Async {
+    let callouts = written.callouts.as_ref().map(|callouts| {
+        let previous = callouts.previous_password.as_ref().map(config::Secret::expose);
+        CalloutCredentials::new(&callouts.username, callouts.password.expose(), previous)
+    });
+    Async {
+        registry: Arc::clone(registry),
+        callouts,
+        rewrite: written.rewrite.iter().map(|rule| rewrite_rule(config, rule)).collect(),
+        reconcile_after: written.reconcile_after,
+        unknown_after: written.unknown_after,
+    }
+}
+
+/// Which apps' writes are carried out later, and when.
+pub(crate) fn rewrite_rule(config: &Config, written: &config::Rewrite) -> RewriteRule {
+    RewriteRule {
+        apps: written.apps.iter().map(|&app| Arc::clone(&config.apps[app].name)).collect(),
+        operations: written.operations.clone(),
+        order_jobs: written.order_jobs,
+        when: match written.when {
+            config::When::Always => When::Always,
+            config::When::OnRequest => When::OnRequest,
+            config::When::Never => When::Never,
+            config::When::Waiting(after) => When::Waiting(after),
+        },
+    }
 }
 
 /// When calls of a tenant are tried again. What was repeated `before` counts on, if the share is the same.

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use admission::{Admission, Lanes, Settings, Start};
+use async_requests::{Memory, Registry};
 use config::{Config, Credentials};
 use credentials::{Apps, Logins, SecretDigest, SigningKey};
 use http::Uri;
@@ -30,6 +31,8 @@ pub(crate) struct Works {
     /// Set if the data port speaks TLS.
     pub(crate) identity: Option<Arc<Identity>>,
     signing_key: SigningKey,
+    /// Remembers async requests, of all tenants and configurations.
+    registry: Arc<Registry>,
     started: Config,
     /// Keeps all logins at Zuora apart.
     logins: Arc<Logins>,
@@ -127,6 +130,7 @@ impl Works {
             metrics,
             identity: None,
             signing_key,
+            registry: Registry::new(Memory::default()),
             started: config.clone(),
             logins: Arc::default(),
             wire,
@@ -260,7 +264,11 @@ impl Works {
             replay_buffer: written.retry.replay_buffer,
             connect_timeout: written.timeouts.connect,
             response_timeout: written.timeouts.response,
-            async_requests: None,
+            async_requests: Some(wiring::async_requests(
+                config,
+                &written.async_requests,
+                &self.registry,
+            )),
             metrics: self.metrics.tenant(&written.name),
         });
         let (credentials, soap_url) = (written.credentials.clone(), written.soap_url.clone());

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use admission::{Admission, AppId, Lanes, PoolId};
-use async_requests::Registry;
-use credentials::{CalloutCredentials, Tokens};
+use credentials::Tokens;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use telemetry::{AppMetrics, Metrics, PoolMetrics, TenantMetrics};
 use tokio::time::Duration;
@@ -12,6 +11,7 @@ use zuora::links::OwnHosts;
 use zuora::{LimitType, Operation, Policy, Target};
 
 use crate::error::Error;
+use crate::go_async::Async;
 use crate::headers;
 use crate::learnt::{Learnt, LearntPool};
 use crate::request::{BadRequest, single};
@@ -73,15 +73,6 @@ pub struct Tenant {
     pub async_requests: Option<Async>,
     /// Counts what happens here.
     pub metrics: TenantMetrics,
-}
-
-/// How a tenant's writes are done later, and how their outcomes come back.
-#[derive(Debug)]
-pub struct Async {
-    /// Remembers them. It outlives configurations.
-    pub registry: Arc<Registry>,
-    /// What Zuora's callouts must show; `None` if none are expected.
-    pub callouts: Option<CalloutCredentials>,
 }
 
 /// An entity of a tenant, with its pools in the order of [`POOLS`].

@@ -40,7 +40,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use category::Category;
 use complaint::Complaint;
 pub(crate) use look::Coding;
-use look::{Look, declared_length};
+pub(crate) use look::Look;
+use look::declared_length;
 
 use crate::media::Media;
 

@@ -5,6 +5,7 @@
 //! | [`operation`] | Which operation is this call, which limit does it count against, may it be repeated under a key or go to `/v1/async`? |
 //! | [`track_id`] | Is this `Zuora-Track-Id` one that Zuora takes, and what does ours look like? |
 //! | [`answer`] | What became of the call: done, refused, rolled back, unknown, failed? |
+//! | [`asynchronous`] | Where is a write's `/v1/async` form, and did Zuora take what was sent there? |
 //! | [`callout`] | Which async request does this callout tell of, and how did it end? |
 //! | [`callout_history`] | Which callouts did Zuora make, what did they say, and which can be asked for once more? |
 //! | [`concurrency`] | How large is a limit, in Zuora's own words? |
@@ -22,6 +23,7 @@
 //! asynchronous and idempotent requests guides, and the OpenAPI description.
 
 pub mod answer;
+pub mod asynchronous;
 pub mod callout;
 pub mod callout_history;
 pub mod concurrency;
@@ -39,6 +41,7 @@ pub use answer::{
     ANSWER_LOOK, Refusal, RefusalKind, Verdict, begins_with_success, judge, judge_needs_body,
     tells_outcome,
 };
+pub use asynchronous::{Submitted, async_path, sync_path};
 pub use callout::{BadCallout, Callout};
 pub use callout_history::{BadHistory, HistoryEntry, HistoryPage};
 pub use concurrency::Concurrency;

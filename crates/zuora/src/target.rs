@@ -93,6 +93,12 @@ impl<'a> Target<'a> {
         self.path
     }
 
+    /// Whether each of its readings is named by one of these rules, to the letter.
+    pub fn is_named_by(&self, method: &Method, rules: &[Rule]) -> bool {
+        let is_named = |path: &Reading<'_>| rules.iter().any(|rule| rule.allows(method, path));
+        readings(self.path).iter().all(is_named)
+    }
+
     /// Whether any reading of the path begins with these segments, in any letter case.
     pub fn may_be_under(&self, segments: &[&str]) -> bool {
         let is_plain = !self.path.contains(['%', ';']) && !self.path.contains("//");

@@ -10,15 +10,15 @@ use http::{HeaderMap, HeaderValue};
 use super::ANSWER_LOOK;
 
 /// What a look shows: at most [`ANSWER_LOOK`] bytes of text.
-pub(super) struct Look<'a> {
-    pub(super) text: Cow<'a, [u8]>,
+pub(crate) struct Look<'a> {
+    pub(crate) text: Cow<'a, [u8]>,
     /// That is all of it. What was cut may have said anything behind the cut.
     pub(super) is_whole: bool,
 }
 
 impl<'a> Look<'a> {
     /// Empty when it cannot be read.
-    pub(super) fn at(headers: &HeaderMap, body: &'a [u8]) -> Self {
+    pub(crate) fn at(headers: &HeaderMap, body: &'a [u8]) -> Self {
         let body = &body[..body.len().min(ANSWER_LOOK)];
         match Coding::of(headers) {
             Coding::Identity => {
