@@ -16,6 +16,7 @@ use crate::{
     call::Call,
     dress,
     faults::Fault,
+    later::options::Mishap,
     limits::Outsider,
     locks::lock,
     road::Shows,
@@ -47,6 +48,21 @@ struct UsersWish {
     soap_users: Option<Vec<(String, String)>>,
 }
 
+/// What goes wrong with asynchronous writes from now on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MishapWish {
+    chances: Option<BTreeMap<Mishap, f64>>,
+    #[serde(default)]
+    next: Vec<Mishap>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AsyncWish {
+    paused: bool,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum FaultWish {
@@ -76,6 +92,13 @@ pub(crate) async fn answer(
             tenant.faults.clear();
             done()
         }
+        ("POST", ["mishaps"]) => {
+            read(&call).map_or_else(identity, |wish| set_mishaps(tenant, &wish))
+        }
+        ("POST", ["async"]) => read(&call).map_or_else(identity, |wish: AsyncWish| {
+            tenant.later.pause(wish.paused);
+            done()
+        }),
         ("POST", ["limits"]) => read(&call).map_or_else(identity, |wish| set_limits(tenant, &wish)),
         ("POST", ["outsider"]) => {
             read(&call).map_or_else(identity, |wish| set_outsider(tenant, &wish))
@@ -117,6 +140,17 @@ fn set_limits(tenant: &Inner, wish: &BTreeMap<String, Option<u32>>) -> Answer {
     }
     for (limit_type, limit) in wish {
         tenant.limits.set(limit_type, *limit);
+    }
+    done()
+}
+
+fn set_mishaps(tenant: &Inner, wish: &MishapWish) -> Answer {
+    if let Some(chances) = &wish.chances {
+        let chances: Vec<_> = chances.iter().map(|(mishap, chance)| (*mishap, *chance)).collect();
+        tenant.later.set_mishaps(&chances);
+    }
+    for mishap in &wish.next {
+        tenant.later.plan(*mishap, 1);
     }
     done()
 }

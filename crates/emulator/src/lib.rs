@@ -75,8 +75,22 @@
 //!   subscriptions or orders it names, as far as they exist.
 //! - **Versions.** With `Zuora-Version` 2024-05-20 or later failures have
 //!   statuses of their own; before that, and without it, they hide behind 200.
-//! - **Data**: accounts with contacts, subscriptions, orders (and the older
-//!   asynchronous orders), the product catalogue, payment methods, CRUD objects
+//! - **Asynchronous writes** ([`Options::async_writes`]): `POST`, `PUT` and
+//!   `DELETE` of JSON under `/v1/async` are answered 202 with the id of the
+//!   request, done later by the tenant's own workers as their synchronous form
+//!   would be, tried again when they meet another write on their account, and
+//!   told of by callouts to the definitions of `Async Request Succeeded` and
+//!   `Async Request Failed`: preset, or made with `POST
+//!   /notifications/notification-definitions`. A callout goes out with HTTP
+//!   Basic by challenge, or preemptively; has 25 seconds; is tried three times,
+//!   half an hour apart, after 1xx, 403, 408, 429, 5xx and without an answer.
+//!   All attempts share a `Zuora-Notification-Id`. `GET
+//!   /v1/notification-history/callout` tells what was tried, and `POST
+//!   /notifications/callout-histories/resend` sends it again by a list of ids.
+//!   Actions are refused; a few operations are done and told of by nobody.
+//!   `/v1/async/orders`, its `preview` and its deletion are jobs instead, polled
+//!   at `/v1/async-jobs/{id}`, which has `success: true` also when they failed.
+//! - **Data**: accounts with contacts, subscriptions, orders, the product catalogue, payment methods, CRUD objects
 //!   of any type, actions with rows that succeed and fail one by one, ZOQL
 //!   queries with `queryMore`, object queries with `filter[]`, `sort[]`,
 //!   `expand[]` and cursors, `describe` as XML, usage uploads, and files of any
@@ -102,9 +116,8 @@
 //!
 //! # What is not
 //!
-//! TLS; a host of its own for SOAP; the asynchronous form
-//! `/v1/async/…` of other operations and its callouts, and contention there;
-//! incremental AQuA, SQL beyond what exports take, and other jobs (they succeed
+//! TLS towards callers; a host of its own for SOAP; callouts of other events, and
+//! their NTLM, OAuth and HMAC; incremental AQuA, SQL beyond what exports take, and other jobs (they succeed
 //! at once, without results); prices, invoices and any other reckoning: amounts are made up.
 //! CRUD failures come as HTTP 200, and tokens know no permissions. An action
 //! that contends is rolled back with all its rows. Cuts between bytes need
@@ -136,6 +149,12 @@
 //! them all. [`Ledger::executed_twice`] says whether any write took effect more
 //! than once.
 //!
+//! The work of an asynchronous write is struck as the path of its synchronous
+//! form, by `fail`, `contended` and `delay` alone; its hand-in like any call. What
+//! goes wrong with its callout is a [`Mishap`], planned with
+//! [`Tenant::plan_mishap`] or drawn by lot: `fails`, `long_reasons`,
+//! `duplicated`, `late`, `early`, `contradicted`, `lost`, `vanished`.
+//!
 //! # Controls
 //!
 //! On the same port, without a credential, for tests in other languages:
@@ -147,6 +166,8 @@
 //! | `POST /emulator/faults` | a [`Fault`], or a list | adds faults |
 //! | `GET /emulator/faults` | | those `waiting`, and the last thousand that `struck`: how many bytes `passed`, and whether that was the `whole` message |
 //! | `DELETE /emulator/faults` | | takes back those that wait |
+//! | `POST /emulator/mishaps` | `{"chances": {"duplicated": 0.1}, "next": ["lost"]}` | mishaps of asynchronous writes, by lot and for the next ones; what is absent stays |
+//! | `POST /emulator/async` | `{"paused": true}` | lets asynchronous writes rest that are not begun |
 //! | `POST /emulator/limits` | `{"Default": 20, "Object Query": null}` | changes limits; `null` lifts one |
 //! | `POST /emulator/outsider` | `{"limit_type": "Default", "permits": 10}` | somebody else holds so many permits from now on |
 //! | `POST /emulator/revoke` | | takes all tokens back and ends all sessions |

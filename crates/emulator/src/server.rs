@@ -128,8 +128,7 @@ impl Tenant {
             // A port that URLs can have.
             address.set_port(80);
         }
-        // It speaks over no sockets, so there is no TLS either.
-        let later = Later::without_tls(&options);
+        let later = Later::in_memory(&options);
         Self { inner: Arc::new(Inner::new(options, address, later)) }
     }
 

@@ -24,6 +24,8 @@ mod exports;
 mod faults;
 #[path = "tenant/keys.rs"]
 mod keys;
+#[path = "tenant/later.rs"]
+mod later;
 #[path = "tenant/limits.rs"]
 mod limits;
 #[path = "tenant/links.rs"]

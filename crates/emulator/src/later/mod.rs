@@ -108,11 +108,12 @@ impl Later {
     pub(crate) fn new(options: &Options) -> std::io::Result<Self> {
         let authorities = options.async_writes.callout_ca.as_deref();
         let tls = authorities.map(sender::tls).transpose()?;
-        Ok(Self { tls, ..Self::without_tls(options) })
+        Ok(Self { tls, road: Mutex::new(None), ..Self::in_memory(options) })
     }
 
-    /// The same, for a tenant that sends no callouts over TLS.
-    pub(crate) fn without_tls(options: &Options) -> Self {
+    /// The same, for a tenant without sockets: its callouts arrive nowhere until they are shown a
+    /// road.
+    pub(crate) fn in_memory(options: &Options) -> Self {
         let own = options.async_writes.clone();
         let capacity = options.ledger_capacity;
         Self {
@@ -126,7 +127,7 @@ impl Later {
             couriers: Semaphore::new(own.parallel_callouts.max(1)),
             paused: watch::Sender::new(false),
             under_way: watch::Sender::new(0),
-            road: Mutex::default(),
+            road: Mutex::new(Some(Arc::new(|_| Err(std::io::ErrorKind::NotConnected.into())))),
             tls: None,
             options: own,
         }

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use emulator::Ledger;
+use emulator::{Ledger, Mishap};
 
-use crate::wire::{Raw, get, request, send, tenant};
+use crate::wire::{Raw, get, request, send, tenant, write};
 
 async fn control(address: SocketAddr, method: &str, path: &str, body: &str) -> Raw {
     send(address, &request(method, path, "Content-Type: application/json\r\n", body)).await
@@ -119,4 +119,33 @@ async fn the_examples_of_the_documentation_are_understood() {
 
     assert_eq!(tenant.faults().len(), examples.len());
     assert_eq!(examples.len(), 6);
+}
+
+#[tokio::test]
+async fn mishaps_and_pauses_of_asynchronous_writes_are_in_reach() {
+    let tenant = tenant(0).await;
+    let address = tenant.address();
+    let mishaps = r#"{"chances": {"vanished": 1.0}, "next": ["fails", "lost"]}"#;
+    assert_eq!(control(address, "POST", "/emulator/mishaps", mishaps).await.status, 200);
+    let wrong = r#"{"next": ["explodes"]}"#;
+    assert_eq!(control(address, "POST", "/emulator/mishaps", wrong).await.status, 400);
+    assert_eq!(
+        control(address, "POST", "/emulator/async", r#"{"paused": true}"#).await.status,
+        200
+    );
+
+    for _ in 0..3 {
+        let body = r#"{"name": "A", "currency": "USD"}"#;
+        assert_eq!(write(&tenant, "POST", "/v1/async/accounts", body).await.status, 202);
+    }
+    assert_eq!(tenant.counters().async_pending, 3);
+    control(address, "POST", "/emulator/async", r#"{"paused": false}"#).await;
+    tenant.async_idle().await;
+
+    let call = request("GET", "/emulator/ledger", "", "").replace("1.1", "1.0");
+    let ledger: Ledger =
+        serde_json::from_value(send(tenant.address(), &call).await.json()).unwrap();
+    assert_eq!(ledger.async_requests, tenant.ledger().async_requests);
+    let met: Vec<_> = ledger.async_requests.into_iter().map(|one| one.mishaps).collect();
+    assert_eq!(met, [[Mishap::Fails], [Mishap::Lost], [Mishap::Vanished]]);
 }
