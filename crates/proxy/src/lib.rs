@@ -13,6 +13,7 @@ mod call;
 mod caller;
 mod certificate;
 mod claim;
+mod courier;
 mod dialect;
 mod errand;
 mod error;
@@ -50,6 +51,7 @@ mod ways;
 mod tests;
 
 pub use body::{Body, Broken};
+pub use courier::{Couriers, Destination};
 pub use errand::{Errand, ErrandFailed, OWN_APP, Reply};
 pub use go_async::{Asked, Async, Detour, Plan, RewriteRule, When, WhySync, decide as plan};
 pub use key::kind_of;
