@@ -1,5 +1,6 @@
 //! The commands and their exit codes: 0 good, 1 cannot be done, 2 wrong usage.
 
+use emulator::{Options, Tenant};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -218,7 +219,7 @@ async fn a_file_that_cannot_be_read_stops_every_command_that_needs_it() {
 #[tokio::test]
 async fn wrong_usage_is_2() {
     let (_directory, path) = good();
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 11] = [
         &[],
         &["frobnicate"],
         &["run"],
@@ -228,6 +229,8 @@ async fn wrong_usage_is_2() {
         &["demo", "--duration", "0s"],
         &["emulate", "--limit", "Default"],
         &["explain", "--config", &path, "G T", "/v1"],
+        &["callouts"],
+        &["callouts", "register"],
     ];
     for arguments in wrong {
         let output = run(arguments).await;
@@ -238,8 +241,50 @@ async fn wrong_usage_is_2() {
 }
 
 #[tokio::test]
+async fn callouts_are_registered_once_and_shown() {
+    let tenant = Tenant::start(Options::default()).await.unwrap();
+    let callouts = "{public_url: https://gw.example.com, username: zuora, password: a-password}";
+    let keys = vec![format!("async: {{callouts: {callouts}}}")];
+    let yaml = Yaml { tenant: keys, ..Yaml::default() };
+    let state = TempDir::new().unwrap();
+    let (_directory, path) = file(&yaml.text(&tenant.base_url(), &state.path().join("state")));
+    let ask = async |what: &str, more: &[&str]| {
+        run(&[&["callouts", what, "--config", &path], more].concat()).await
+    };
+
+    let missing = ask("status", &[]).await;
+    let created = ask("register", &["--tenant", "production"]).await;
+    let there = ask("status", &[]).await;
+    let once_more = ask("register", &[]).await;
+
+    assert_ended(&missing, 1);
+    let hint = "Async Request Failed: missing; `zuora-gateway callouts register` creates it";
+    assert!(missing.out.contains(hint), "{missing:?}");
+    assert_ended(&created, 0);
+    assert_eq!(created.out.matches(": created (").count(), 2, "{created:?}");
+    assert_ended(&there, 0);
+    assert_eq!(there.out.matches("and as it should be").count(), 2, "{there:?}");
+    assert_ended(&once_more, 0);
+    let told: Vec<_> =
+        tenant.definitions().into_iter().map(|it| (it.url, it.credentials)).collect();
+    let url = "https://gw.example.com/_gateway/callouts/production".to_owned();
+    let credentials = Some(("zuora".to_owned(), "a-password".to_owned()));
+    assert_eq!(told, vec![(url, credentials); 2]);
+    for output in [&missing, &created, &there, &once_more] {
+        assert!(!output.out.contains("a-password") && output.err.is_empty(), "{output:?}");
+    }
+    assert!(!state.path().join("state").exists(), "it keeps nothing");
+
+    let (_directory, path) = good();
+    let none = run(&["callouts", "status", "--config", &path]).await;
+    assert_ended(&none, 1);
+    assert!(none.err.contains("no tenant has `async.callouts`"), "{none:?}");
+}
+
+#[tokio::test]
 async fn help_is_there_for_every_command() {
-    let commands = ["run", "check", "demo", "emulate", "explain", "schema", "completions"];
+    let commands =
+        ["run", "check", "demo", "emulate", "explain", "callouts", "schema", "completions"];
     let overview = run(&["--help"]).await;
     assert_ended(&overview, 0);
     for command in commands {

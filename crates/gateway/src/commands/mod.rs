@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Subcommand};
 use config::{Config, Problems};
 
+mod callouts;
 mod check;
 mod demo;
 mod emulate;
@@ -31,6 +32,9 @@ pub enum Command {
     Emulate(emulate::Emulate),
     /// Tell what would happen to a call: operation, pool, policy, async, idempotency, track id. Sends nothing.
     Explain(explain::Explain),
+    /// See to what has Zuora tell how async requests ended: its two notification definitions.
+    #[command(subcommand)]
+    Callouts(callouts::Callouts),
     /// Print the JSON Schema of the configuration, for editors.
     Schema,
     /// Print the completions for a shell.
@@ -52,6 +56,7 @@ impl Command {
             Self::Demo(demo) => demo.execute(),
             Self::Emulate(emulate) => emulate.execute(),
             Self::Explain(explain) => explain.execute(),
+            Self::Callouts(callouts) => callouts.execute(),
             Self::Schema => say(&format!("{:#}\n", config::schema())),
             Self::Completions { shell } => completions(shell),
         }
