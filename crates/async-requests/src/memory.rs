@@ -188,7 +188,8 @@ impl Store for Memory {
             }
             let records = held.records.len() as u64;
             let apps = apps.into_values().collect();
-            StoreReadings { records, bytes: 0, is_writable: true, apps }
+            let last_position = held.ended;
+            StoreReadings { records, bytes: 0, is_writable: true, last_position, apps }
         })
     }
 

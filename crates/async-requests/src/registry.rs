@@ -337,6 +337,11 @@ impl Registry {
         self.made(Whose::Key(key.clone()), Change::Revive { at: self.now() }).await
     }
 
+    /// The position of the last request that ended, whoever's it was: [`Self::outcomes_after`] it are those to come.
+    pub fn last_position(&self) -> u64 {
+        self.store.readings().last_position
+    }
+
     /// What the registry holds, from memory.
     pub fn readings(&self) -> StoreReadings {
         self.store.readings()

@@ -87,6 +87,8 @@ pub struct StoreReadings {
     pub bytes: u64,
     /// Whether it can be written. If not, it will be tried again.
     pub is_writable: bool,
+    /// The position of the last that ended, also if it is not remembered any more; zero if none has.
+    pub last_position: u64,
     /// One per app with records that are waited for, or with dead letters.
     pub apps: Vec<AppReadings>,
 }

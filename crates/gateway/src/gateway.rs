@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use admission::{Admission, Start};
 use config::Config;
-use proxy::LONGEST_WORK;
+use proxy::{LONGEST_WORK, Port};
 use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -16,6 +16,10 @@ use tokio_util::sync::CancellationToken;
 use crate::alive::{self, Alive};
 use crate::reload::{Follower, Source};
 use crate::works::{Unusable, Works};
+
+/// How many connections may be open where only callouts come in: more than Zuora opens, and few enough that they are no
+/// burden.
+const CALLOUT_CONNECTIONS: usize = 512;
 
 /// Why a gateway cannot start, although its configuration is sound.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +46,7 @@ pub enum StartError {
 pub struct Gateway {
     address: SocketAddr,
     admin_address: SocketAddr,
+    callouts_address: Option<SocketAddr>,
     works: Arc<Works>,
     alive: Option<Alive>,
     stop: CancellationToken,
@@ -76,9 +81,21 @@ impl Gateway {
 
         let (listen, observe) = (&config.listen, config.admin.address);
         let (places, proxy) = (listen.max_connections.get(), Arc::clone(&works.proxy));
+        let port = if listen.callouts.is_some() { Port::Apps } else { Port::Both };
         let server =
-            proxy::Server::bind(listen.address, works.identity.clone(), places, proxy).await;
+            proxy::Server::bind(listen.address, works.identity.clone(), places, port, proxy).await;
         let server = server.map_err(at(listen.address))?;
+        let callout_server = match &listen.callouts {
+            None => None,
+            Some(listen) => {
+                let (identity, proxy) = (works.callout_identity.clone(), Arc::clone(&works.proxy));
+                let (places, port) = (CALLOUT_CONNECTIONS, Port::Callouts);
+                let server =
+                    proxy::Server::bind(listen.address, identity, places, port, proxy).await;
+                Some(server.map_err(at(listen.address))?)
+            }
+        };
+        let callouts_address = callout_server.as_ref().map(proxy::Server::address).transpose();
         let admin_server = admin::Server::bind(observe, Arc::clone(&works.admin)).await;
         let admin_server = admin_server.map_err(at(observe))?;
         works.metrics.config_loaded(SystemTime::now());
@@ -88,9 +105,10 @@ impl Gateway {
         Ok(Self {
             address: server.address().map_err(at(listen.address))?,
             admin_address: admin_server.address().map_err(at(observe))?,
+            callouts_address: callouts_address.map_err(at(listen.address))?,
             works,
             alive: None,
-            serving: tokio::spawn(server.serve(stop.clone())),
+            serving: tokio::spawn(serve_both(server, callout_server, stop.clone())),
             serving_admin: tokio::spawn(admin_server.serve(stop_admin.clone())),
             following: None,
             stop,
@@ -124,6 +142,12 @@ impl Gateway {
         self.admin_address
     }
 
+    /// Where Zuora connects, if not where apps do.
+    #[must_use]
+    pub fn callouts_address(&self) -> Option<SocketAddr> {
+        self.callouts_address
+    }
+
     /// Who waits and who goes, by tenant.
     #[must_use]
     pub fn admissions(&self) -> Vec<(Arc<str>, Arc<Admission>)> {
@@ -135,6 +159,7 @@ impl Gateway {
     /// Returns whether everything ended by itself; what did not is cut off with the process.
     pub async fn stop(self, patience: Duration) -> bool {
         self.works.admin.draining();
+        self.works.proxy.end_waits();
         self.stop.cancel();
         let mut serving = self.serving;
         let mut ended = timeout(patience, &mut serving).await.is_ok();
@@ -162,5 +187,17 @@ impl Gateway {
         self.stop_admin.cancel();
         let _ = self.serving_admin.await;
         ended && drained
+    }
+}
+
+/// Serves at one port or at both until `stop` is cancelled and everything at them has ended.
+async fn serve_both(
+    server: proxy::Server,
+    callout_server: Option<proxy::Server>,
+    stop: CancellationToken,
+) {
+    match callout_server {
+        None => server.serve(stop).await,
+        Some(other) => drop(tokio::join!(server.serve(stop.clone()), other.serve(stop))),
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Works {
     pub(crate) metrics: Arc<Metrics>,
     /// Set if the data port speaks TLS.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// Set if callouts have a port of their own that speaks TLS.
+    pub(crate) callout_identity: Option<Arc<Identity>>,
     signing_key: SigningKey,
     /// Remembers async requests, of all tenants and configurations.
     registry: Arc<Registry>,
@@ -74,6 +76,7 @@ struct Way {
 #[derive(Debug)]
 struct Materials {
     identity: Option<ServerConfig>,
+    callout_identity: Option<ServerConfig>,
     /// In the order of the configuration's tenants.
     ways: Vec<(Way, Upstream)>,
 }
@@ -129,6 +132,7 @@ impl Works {
             admin: admin::Admin::new(Arc::clone(&metrics), token),
             metrics,
             identity: None,
+            callout_identity: None,
             signing_key,
             registry: Registry::new(Memory::default()),
             started: config.clone(),
@@ -137,8 +141,9 @@ impl Works {
             tenants: Mutex::default(),
         };
         let mut materials = works.gather(config).map_err(StartError::Unusable)?;
-        works.identity =
-            materials.identity.take().map(|identity| Arc::new(Identity::new(identity)));
+        let shared = |identity: ServerConfig| Arc::new(Identity::new(identity));
+        works.identity = materials.identity.take().map(shared);
+        works.callout_identity = materials.callout_identity.take().map(shared);
         works.apply(config, materials, start);
         Ok(works)
     }
@@ -179,8 +184,14 @@ impl Works {
     fn apply(&self, config: &Config, materials: Materials, start: Start) {
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         self.metrics.know(&wiring::inventory(config));
-        if let (Some(identity), Some(renewed)) = (&self.identity, materials.identity) {
-            identity.exchange(renewed);
+        let identities = [
+            (&self.identity, materials.identity),
+            (&self.callout_identity, materials.callout_identity),
+        ];
+        for (identity, renewed) in identities {
+            if let (Some(identity), Some(renewed)) = (identity, renewed) {
+                identity.exchange(renewed);
+            }
         }
 
         let mut before = std::mem::take(&mut tenants.configured);
@@ -300,10 +311,19 @@ impl Materials {
         known: &HashMap<Arc<str>, Wired>,
         wire: Option<&Connector>,
     ) -> Result<Self, Vec<Unusable>> {
-        let identity = config.listen.tls.as_ref().map(|tls| {
-            proxy::server_config(&tls.certificate, &tls.key, tls.client_ca.as_deref())
-                .map_err(|cause| Unusable { key: "listen.tls".to_owned(), cause })
-        });
+        let identity = |tls: Option<&config::Tls>, key: &str| {
+            let read = |tls: &config::Tls| {
+                proxy::server_config(&tls.certificate, &tls.key, tls.client_ca.as_deref())
+                    .map_err(|cause| Unusable { key: key.to_owned(), cause })
+            };
+            tls.map(read).transpose()
+        };
+        let listen = &config.listen;
+        let callouts = listen.callouts.as_ref().and_then(|callouts| callouts.tls.as_ref());
+        let identities = (
+            identity(listen.tls.as_ref(), "listen.tls"),
+            identity(callouts, "listen.callouts.tls"),
+        );
         let ways = config.tenants.iter().map(|tenant| {
             let key = || format!("tenants.{}.ca_certificate", tenant.name);
             reach(tenant, known.get(&tenant.name), wire)
@@ -311,15 +331,15 @@ impl Materials {
         });
         let ways: Vec<_> = ways.collect();
 
-        match (identity.transpose(), ways) {
-            (Ok(identity), ways) if ways.iter().all(Result::is_ok) => {
-                Ok(Self { identity, ways: ways.into_iter().flatten().collect() })
+        match (identities, ways) {
+            ((Ok(identity), Ok(callout_identity)), ways) if ways.iter().all(Result::is_ok) => {
+                let ways = ways.into_iter().flatten().collect();
+                Ok(Self { identity, callout_identity, ways })
             }
-            (identity, ways) => Err(identity
-                .err()
-                .into_iter()
-                .chain(ways.into_iter().filter_map(Result::err))
-                .collect()),
+            ((identity, callout_identity), ways) => {
+                let identities = identity.err().into_iter().chain(callout_identity.err());
+                Err(identities.chain(ways.into_iter().filter_map(Result::err)).collect())
+            }
         }
     }
 }

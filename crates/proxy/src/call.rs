@@ -19,7 +19,7 @@ use crate::dialect::Dialect;
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
 use crate::key::is_read;
-use crate::peer::Peer;
+use crate::peer::{Peer, Port};
 use crate::proxy::A_MOMENT;
 use crate::route::{App, Route};
 
@@ -52,6 +52,10 @@ pub(crate) struct Call {
     pub(crate) is_failed_attempt: bool,
     /// Why it was refused, where the answer has OAuth's shape and is no [`Error`].
     pub(crate) refused: Option<&'static str>,
+    /// Whether Zuora made it, or whoever says to be Zuora: then it is no call of an app.
+    pub(crate) is_callout: bool,
+    /// What is answered where it came in.
+    pub(crate) port: Port,
     /// Where it goes, once that is known.
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) operation: Option<&'static Operation>,
@@ -131,6 +135,8 @@ impl Call {
             unknown_for: None,
             is_failed_attempt: false,
             refused: None,
+            is_callout: false,
+            port: peer.port,
             route: None,
             operation: None,
             prefers: None,
@@ -310,6 +316,9 @@ impl Call {
     }
 
     fn count(&self) {
+        if self.is_callout {
+            return;
+        }
         let metrics = self.caller.as_ref().map_or(&self.stranger, |caller| &caller.app.metrics);
         let operation = self.operation.map_or("other", |operation| operation.id);
         let (status, source) = match &self.answered {

@@ -1,6 +1,7 @@
 //! Everything that can end a call here, and the one place where it becomes a response.
 
 use admission::Shed;
+use async_requests::StoreError;
 use credentials::{TokenUnavailable, Unauthenticated};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -8,6 +9,7 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 
 use crate::body::{Body, UploadError};
+use crate::callouts::NotTaken;
 use crate::dialect::Dialect;
 use crate::headers;
 use crate::request::BadRequest;
@@ -43,6 +45,10 @@ pub(crate) enum Error {
     Broke(#[source] BoxError, Executed),
     #[error("an attempt was cut off after it was sent, and no later one brought its outcome")]
     InDoubt(#[source] BoxError),
+    #[error("{0}")]
+    NotTaken(#[from] NotTaken),
+    #[error("the registry of asynchronous requests cannot be read")]
+    Registry(#[from] StoreError),
     #[error("the gateway is shutting down")]
     Draining,
     #[error("a bug in the gateway ended this call")]
@@ -90,6 +96,8 @@ impl Error {
             Self::Unreachable(_) => "upstream-unreachable",
             Self::Timeout(_) => "upstream-timeout",
             Self::Broke(..) | Self::InDoubt(_) => "upstream-broke",
+            Self::NotTaken(not_taken) => not_taken.reason(),
+            Self::Registry(_) => "async-unavailable",
             Self::Draining => "draining",
             Self::Panicked => "panicked",
         }
@@ -103,7 +111,9 @@ impl Error {
             Self::Unreachable(_)
             | Self::Broke(..)
             | Self::InDoubt(_)
-            | Self::TokenUnavailable(_) => std::error::Error::source(self).map(chain),
+            | Self::TokenUnavailable(_)
+            | Self::Registry(_) => std::error::Error::source(self).map(chain),
+            Self::NotTaken(not_taken) => std::error::Error::source(not_taken).map(chain),
             _ => None,
         }
     }
@@ -121,7 +131,10 @@ impl Error {
             | Self::Broke(..)
             | Self::InDoubt(_) => StatusCode::BAD_GATEWAY,
             Self::Shed(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TokenUnavailable(_) | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotTaken(not_taken) => not_taken.status(),
+            Self::TokenUnavailable(_) | Self::Registry(_) | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -141,6 +154,12 @@ impl Error {
             | Self::Broke(..)
             | Self::InDoubt(_)
             | Self::Draining => 50_000_061,
+            Self::NotTaken(not_taken) => match not_taken.status() {
+                StatusCode::UNAUTHORIZED => 90_000_011,
+                status if status.is_client_error() => 50_000_020,
+                _ => 50_000_061,
+            },
+            Self::Registry(_) => 50_000_061,
             Self::Shed(_) => 50_000_070,
             Self::Panicked => 50_000_060,
         }
@@ -160,6 +179,7 @@ impl Error {
             Self::Shed(shed) => Some(shed.retry_after(now)),
             Self::TokenUnavailable(unavailable) => Some(unavailable.retry_after),
             Self::Draining => Some(Duration::from_secs(1)),
+            Self::Registry(_) => Some(Duration::from_secs(5)),
             _ => None,
         }
     }
@@ -195,7 +215,11 @@ impl Error {
             fields.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }
         if status == StatusCode::UNAUTHORIZED {
-            let schemes = r#"Bearer realm="zuora-gateway", Basic realm="zuora-gateway""#;
+            let schemes = match self {
+                // Zuora proves itself only after it was asked to (Zuora: callout authentication).
+                Self::NotTaken(_) => r#"Basic realm="zuora-gateway callouts""#,
+                _ => r#"Bearer realm="zuora-gateway", Basic realm="zuora-gateway""#,
+            };
             fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(schemes));
         }
         response
@@ -252,6 +276,7 @@ impl Error {
         match self {
             Self::BadRequest(bad) => bad.ends_connection(),
             Self::TooLarge | Self::HeadTooLarge | Self::Draining => true,
+            Self::NotTaken(not_taken) => not_taken.ends_connection(),
             _ => false,
         }
     }

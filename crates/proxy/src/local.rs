@@ -18,6 +18,8 @@ use crate::caller::{Caller, Door};
 use crate::error::Error;
 use crate::headers;
 use crate::outbound::BODY_PATIENCE;
+use crate::outcomes;
+use crate::peer::Port;
 use crate::proxy::Proxy;
 use crate::received::Received;
 use crate::request::BadRequest;
@@ -28,6 +30,9 @@ const LONGEST_FORM: usize = 16 * 1024;
 /// The paths under which the gateway itself answers.
 pub(crate) const OWN_PATHS: &str = "/_gateway/";
 
+/// Where callouts come in; a tenant's name follows.
+pub(crate) const CALLOUTS: &str = "/_gateway/callouts/";
+
 /// A request that is for the gateway itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Local {
@@ -37,6 +42,14 @@ pub(crate) enum Local {
     Connection,
     /// `GET /_gateway/whoami`.
     WhoAmI,
+    /// `GET /_gateway/async-requests`: those of the app, or a stream of their outcomes.
+    AsyncRequests,
+    /// `GET /_gateway/async-requests/{track id}`: what became of one.
+    AsyncRequest,
+    /// `POST /_gateway/callouts/{tenant}`.
+    Callout,
+    /// Anything else where only callouts come in.
+    NoCallout,
     /// `OPTIONS` that may go no further than here (RFC 9110 7.6.2).
     Options,
     /// Anything else below `/_gateway/`.
@@ -48,7 +61,16 @@ impl Local {
     ///
     /// Whatever may be read as a token request by anybody is one, as the app's secret is in its body: it would go to Zuora.
     /// That of a session is in fields that do not.
-    pub(crate) fn find<B>(request: &Request<B>, operation: Option<&Operation>) -> Option<Self> {
+    pub(crate) fn find<B>(
+        request: &Request<B>,
+        operation: Option<&Operation>,
+        port: Port,
+    ) -> Option<Self> {
+        let is_callout =
+            *request.method() == Method::POST && request.uri().path().starts_with(CALLOUTS);
+        if port == Port::Callouts {
+            return Some(if is_callout { Self::Callout } else { Self::NoCallout });
+        }
         if headers::max_forwards(request.method(), request.headers()) == Some(0) {
             return Some(Self::Options);
         }
@@ -65,7 +87,12 @@ impl Local {
             return None;
         }
         match (request.method(), path) {
+            _ if is_callout && port == Port::Both => Some(Self::Callout),
             (&Method::GET | &Method::HEAD, "/_gateway/whoami") => Some(Self::WhoAmI),
+            (&Method::GET | &Method::HEAD, outcomes::ALL) => Some(Self::AsyncRequests),
+            (&Method::GET | &Method::HEAD, path) if path.starts_with(outcomes::ONE) => {
+                Some(Self::AsyncRequest)
+            }
             _ => Some(Self::Nothing),
         }
     }
@@ -83,6 +110,10 @@ impl Proxy {
             Local::Token => self.grant_token(request, call).await,
             Local::Connection => self.connect(&request, call),
             Local::WhoAmI => self.whoami(&request, call),
+            Local::AsyncRequests => self.list_async_requests(request, call).await,
+            Local::AsyncRequest => self.tell_async_request(request, call).await,
+            Local::Callout => self.take_callout(request, call).await,
+            Local::NoCallout => Err(Error::NotFound("only Zuora's callouts come in here")),
             Local::Options => {
                 let mut response = Response::new(Body::whole(Bytes::new()));
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -179,7 +210,7 @@ impl Proxy {
     }
 }
 
-fn json_response(status: StatusCode, body: String) -> Response<Body> {
+pub(crate) fn json_response(status: StatusCode, body: String) -> Response<Body> {
     let mut response = Response::new(Body::whole(body.into()));
     *response.status_mut() = status;
     response
@@ -196,7 +227,8 @@ mod tests {
     fn check(method: &str, path: &str, expected: Option<Local>) {
         let request = Request::builder().method(method).uri(path).body(()).unwrap();
         let operation = zuora::classify(request.method(), path);
-        assert_eq!(Local::find(&request, operation), expected, "{method} {path}");
+        let found = Local::find(&request, operation, Port::Both);
+        assert_eq!(found, expected, "{method} {path}");
     }
 
     #[test]

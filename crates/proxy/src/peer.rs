@@ -15,6 +15,20 @@ pub struct Peer {
     pub is_tls: bool,
     /// The names in its own certificate, if it proved to have one that we trust.
     pub certificate: Option<Arc<ClientCertificate>>,
+    /// What is answered where it connected.
+    pub port: Port,
+}
+
+/// What is answered at a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Port {
+    /// The calls of apps, and Zuora's callouts.
+    #[default]
+    Both,
+    /// The calls of apps.
+    Apps,
+    /// Zuora's callouts.
+    Callouts,
 }
 
 impl fmt::Debug for Peer {

@@ -14,6 +14,7 @@ use http::{HeaderMap, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use telemetry::{AppMetrics, Metrics};
+use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,7 @@ use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Phase};
 use crate::caller::{Caller, Door};
+use crate::callouts;
 use crate::claim::Claim;
 use crate::dialect::Dialect;
 use crate::error::{Error, upload_error};
@@ -35,6 +37,7 @@ use crate::leg::{Afterlife, Attempt, Failure, LONGEST_WORK, Leg};
 use crate::links::Links;
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound, Payload};
+use crate::outcomes::Waiters;
 use crate::peer::Peer;
 use crate::prefer::take_wait;
 use crate::progress::Progress;
@@ -60,6 +63,10 @@ pub struct Proxy {
     numbers: RandomState,
     /// What slows down those who guess credentials.
     guesses: Guesses,
+    /// For callouts that are being taken in.
+    pub(crate) callout_places: Semaphore,
+    /// Who waits for outcomes.
+    pub(crate) waiters: Waiters,
     /// Legs and bodies that outlive their callers.
     tasks: TaskTracker,
     /// Cancelled when calls that still wait must be sent away.
@@ -77,6 +84,8 @@ impl Proxy {
             stranger,
             numbers: RandomState::new(),
             guesses: Guesses::default(),
+            callout_places: Semaphore::new(callouts::AT_ONCE),
+            waiters: Waiters::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
@@ -147,7 +156,7 @@ impl Proxy {
         // On the path that Zuora will see, as the prefix of a tenant may have stood before it.
         call.dialect = soap::dialect(&request);
         call.operation = zuora::classify(request.method(), request.uri().path());
-        if let Some(local) = Local::find(&request, call.operation) {
+        if let Some(local) = Local::find(&request, call.operation, call.port) {
             return Box::pin(self.answer_local(local, *request, call)).await;
         }
         if call.dialect != Dialect::Json {
@@ -408,6 +417,12 @@ impl Proxy {
             error.to_response(call.dialect, call.track_id().as_str(), Instant::now());
         call.answer(&mut response, Some(error));
         response
+    }
+
+    /// Tells those who wait for outcomes what is known, now and from now on: they would keep their connections open for
+    /// longer than any call.
+    pub fn end_waits(&self) {
+        self.waiters.leave();
     }
 
     /// Sends away the calls that wait for their turn, now and from now on.

@@ -60,6 +60,12 @@ pub(crate) enum BadRequest {
     UnknownName,
     #[error("`SOAPAction` must be sent at most once, and name no other call than the envelope")]
     SoapAction,
+    #[error(
+        "the query may say `wait` of one asynchronous request, and `state`, `limit` and `after` of all: seconds, a state, a number, and the track id of one of them"
+    )]
+    Query,
+    #[error("`after` names none of this app's asynchronous requests")]
+    After,
     #[error("the request body did not arrive whole")]
     Body,
     #[error("the request body stopped arriving")]

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::certificate;
-use crate::peer::Peer;
+use crate::peer::{Peer, Port};
 use crate::proxy::Proxy;
 use crate::request::LONGEST_HEAD;
 use crate::tls::Identity;
@@ -49,7 +49,7 @@ const BREATH: Duration = Duration::from_millis(100);
 /// How many connections may wait to be accepted; the system may have a lower bound of its own.
 const BACKLOG: u32 = 4096;
 
-/// The data port.
+/// A port at which apps call, or Zuora does.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -59,6 +59,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     proxy: Arc<Proxy>,
+    port: Port,
     identity: Option<Arc<Identity>>,
     places: Arc<Semaphore>,
     http: auto::Builder<TokioExecutor>,
@@ -66,8 +67,8 @@ struct Shared {
 }
 
 impl Server {
-    /// Listens at `address` for callers of `proxy`: at most `max_connections` at a time, the others wait in the backlog.
-    /// With an `identity` it speaks TLS.
+    /// Listens at `address` for callers of `proxy`, who find there what `port` says: at most `max_connections` at a time,
+    /// the others wait in the backlog. With an `identity` it speaks TLS.
     ///
     /// # Errors
     /// If the address cannot be had.
@@ -75,11 +76,13 @@ impl Server {
         address: SocketAddr,
         identity: Option<Arc<Identity>>,
         max_connections: usize,
+        port: Port,
         proxy: Arc<Proxy>,
     ) -> io::Result<Self> {
         let listener = listen(address)?;
         let shared = Shared {
             proxy,
+            port,
             identity,
             places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
             http: http(),
@@ -174,7 +177,8 @@ impl Shared {
     ) {
         let _counted = self.proxy.metrics.connection();
         let address = stream.peer_addr().ok().map(|address| address.ip());
-        let peer = Peer { address, is_tls: self.identity.is_some(), certificate: None };
+        let (is_tls, port) = (self.identity.is_some(), self.port);
+        let peer = Peer { address, is_tls, certificate: None, port };
         // Answers are small and whole: waiting to fill a packet would only delay them.
         let _ = stream.set_nodelay(true);
         match &self.identity {

@@ -14,7 +14,7 @@ use gateway::Portless;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use proxy::{Connector, Peer, Server, Stream};
+use proxy::{Connector, Peer, Port, Server, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -137,7 +137,7 @@ impl Scene {
 /// Lets callers in through the gateway's own server.
 async fn listen(gateway: &Portless, stop: CancellationToken) -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = Server::bind(any, None, 10_000, Arc::clone(gateway.proxy())).await;
+    let server = Server::bind(any, None, 10_000, Port::Both, Arc::clone(gateway.proxy())).await;
     let server = server.expect("a free port");
     let address = server.address().expect("it listens");
     tokio::spawn(server.serve(stop));
