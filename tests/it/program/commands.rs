@@ -5,6 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, KeyUsagePurpose}
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{Program, Raw, Yaml};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use crate::running::{Output, run};
@@ -228,6 +229,8 @@ async fn wrong_usage_is_2() {
         &["demo", "--duration", "5"],
         &["demo", "--duration", "0s"],
         &["emulate", "--limit", "Default"],
+        &["emulate", "--mishap", "explodes=0.5"],
+        &["emulate", "--callouts", "http://127.0.0.1:8090/callouts"],
         &["explain", "--config", &path, "G T", "/v1"],
         &["callouts"],
         &["callouts", "register"],
@@ -589,6 +592,53 @@ async fn emulate_is_a_tenant() {
     let ledger = Raw::ask(address, "GET /emulator/ledger HTTP/1.1\r\nhost: t\r\n\r\n").await;
     let ledger: Value = serde_json::from_slice(&ledger.body).unwrap();
     assert_eq!((&ledger["token_calls"], &ledger["limits"]["Default"]), (&1.into(), &3.into()));
+}
+
+#[tokio::test]
+async fn emulate_tells_of_writes_that_it_does_later() {
+    let receiver = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let callouts = format!("http://zuora:word@{}/callouts", receiver.local_addr().unwrap());
+    let mut command = Command::new(testkit::gateway_program());
+    command.args(["emulate", "--address", "127.0.0.1:0", "--service-time", "1ms"]);
+    command.args(["--callouts", &callouts, "--callout-retry", "0", "--mishap", "fails=1"]);
+    command.args(["--submit-time", "0ms", "--async-time", "5ms", "--async-workers", "1"]);
+    let mut tenant = Program::start(command);
+    let line = tenant.line_with("an emulated Zuora tenant at").await;
+    let address = line.rsplit("http://").next().unwrap().parse().unwrap();
+
+    let (_, write) = tokio::join!(callout(&receiver, 503), async {
+        let body = r#"{"name": "Amber", "currency": "USD"}"#;
+        let length = body.len();
+        Raw::ask(
+            address,
+            format!(
+                "POST /v1/async/accounts HTTP/1.1\r\nhost: t\r\ncontent-length: {length}\r\n\
+                 apiaccesskeyid: any\r\napisecretaccesskey: any\r\nzuora-track-id: batch-1\r\n\
+                 content-type: application/json\r\n\r\n{body}"
+            ),
+        )
+        .await
+    });
+    let again = callout(&receiver, 200).await;
+
+    assert_eq!(write.status, 202, "{write:?}");
+    assert!(again.starts_with("POST /callouts HTTP/1.1\r\n"), "{again}");
+    assert!(again.contains(r#""trackId":"batch-1""#) && again.contains(r#""failed""#), "{again}");
+}
+
+/// Takes one callout in and answers it with this status.
+async fn callout(receiver: &tokio::net::TcpListener, status: u16) -> String {
+    let (mut stream, _) = receiver.accept().await.unwrap();
+    let mut text = String::new();
+    while !text.ends_with('}') {
+        let mut piece = vec![0; 4096];
+        let read = stream.read(&mut piece).await.unwrap();
+        assert!(read > 0, "{text}");
+        text += std::str::from_utf8(&piece[..read]).unwrap();
+    }
+    let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    text
 }
 
 #[tokio::test]

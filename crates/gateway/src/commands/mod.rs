@@ -29,7 +29,7 @@ pub enum Command {
     /// allows.
     Demo(demo::Demo),
     /// Run the emulated tenant alone, to test your own programs against it.
-    Emulate(emulate::Emulate),
+    Emulate(Box<emulate::Emulate>),
     /// Tell what would happen to a call: operation, pool, policy, async, idempotency, track id. Sends nothing.
     Explain(explain::Explain),
     /// See to what has Zuora tell how async requests ended: its two notification definitions.
