@@ -220,7 +220,7 @@ async fn a_file_that_cannot_be_read_stops_every_command_that_needs_it() {
 #[tokio::test]
 async fn wrong_usage_is_2() {
     let (_directory, path) = good();
-    let wrong: [&[&str]; 11] = [
+    let wrong: [&[&str]; 13] = [
         &[],
         &["frobnicate"],
         &["run"],
