@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use admission::Kept;
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 use zuora::soap::{BadEnvelope, Splice};
@@ -35,6 +36,8 @@ enum Content {
     Flowing(Pumped),
     /// Boxed, as few answers are so long.
     Rewriting(Box<Rewriting>),
+    /// What the gateway itself tells bit by bit.
+    Streaming(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
 }
 
 /// Zuora's answer ended before it was complete, so the caller must not take it for whole.
@@ -53,6 +56,10 @@ impl Body {
 
     pub(crate) fn rewriting(rewriting: Rewriting) -> Self {
         Self { content: Content::Rewriting(Box::new(rewriting)), call: None }
+    }
+
+    pub(crate) fn streaming(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self { content: Content::Streaming(Box::pin(stream)), call: None }
     }
 
     /// Keeps the call open until this body ends.
@@ -77,6 +84,7 @@ impl http_body::Body for Body {
             Content::Whole(bytes) => bytes.take().map(Ok),
             Content::Flowing(pumped) => ready!(pumped.poll_next(cx)),
             Content::Rewriting(rewriting) => ready!(rewriting.poll_next(cx)),
+            Content::Streaming(stream) => ready!(stream.as_mut().poll_next(cx)).map(Ok),
         };
         let is_whole = matches!(self.content, Content::Whole(_));
         if let Some(call) = &mut self.call {
@@ -99,7 +107,9 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, len)),
-            Content::Flowing(_) | Content::Rewriting(_) => SizeHint::default(),
+            Content::Flowing(_) | Content::Rewriting(_) | Content::Streaming(_) => {
+                SizeHint::default()
+            }
         }
     }
 }
@@ -275,6 +285,7 @@ impl fmt::Debug for Content {
             Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.as_ref().map_or(0, len)),
             Self::Flowing(_) => f.write_str("Flowing"),
             Self::Rewriting(_) => f.write_str("Rewriting"),
+            Self::Streaming(_) => f.write_str("Streaming"),
         }
     }
 }

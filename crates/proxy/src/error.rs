@@ -49,6 +49,8 @@ pub(crate) enum Error {
     NotTaken(#[from] NotTaken),
     #[error("the registry of asynchronous requests cannot be read")]
     Registry(#[from] StoreError),
+    #[error("as many streams of outcomes are open as may be: {0} of one app, {1} in all")]
+    Streams(usize, usize),
     #[error("the gateway is shutting down")]
     Draining,
     #[error("a bug in the gateway ended this call")]
@@ -98,6 +100,7 @@ impl Error {
             Self::Broke(..) | Self::InDoubt(_) => "upstream-broke",
             Self::NotTaken(not_taken) => not_taken.reason(),
             Self::Registry(_) => "async-unavailable",
+            Self::Streams(..) => "rate-limited",
             Self::Draining => "draining",
             Self::Panicked => "panicked",
         }
@@ -132,6 +135,7 @@ impl Error {
             | Self::InDoubt(_) => StatusCode::BAD_GATEWAY,
             Self::Shed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotTaken(not_taken) => not_taken.status(),
+            Self::Streams(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::TokenUnavailable(_) | Self::Registry(_) | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -160,7 +164,7 @@ impl Error {
                 _ => 50_000_061,
             },
             Self::Registry(_) => 50_000_061,
-            Self::Shed(_) => 50_000_070,
+            Self::Shed(_) | Self::Streams(..) => 50_000_070,
             Self::Panicked => 50_000_060,
         }
     }
@@ -179,7 +183,7 @@ impl Error {
             Self::Shed(shed) => Some(shed.retry_after(now)),
             Self::TokenUnavailable(unavailable) => Some(unavailable.retry_after),
             Self::Draining => Some(Duration::from_secs(1)),
-            Self::Registry(_) => Some(Duration::from_secs(5)),
+            Self::Registry(_) | Self::Streams(..) => Some(Duration::from_secs(5)),
             _ => None,
         }
     }

@@ -44,6 +44,7 @@ mod route;
 mod server;
 mod single_use;
 mod soap;
+mod streams;
 mod table;
 mod tls;
 mod upstream;

@@ -1,4 +1,5 @@
-//! How apps learn what became of their writes that take their time: by asking for one, or by listing them.
+//! How apps learn what became of their writes that take their time: by asking for one, by listing them, or by a stream
+//! (`streams.rs`).
 //!
 //! An app sees its own, at the tenant that its call means. What is another app's is not there for it.
 
@@ -26,6 +27,7 @@ use crate::proxy::Proxy;
 use crate::received::Received;
 use crate::request::BadRequest;
 use crate::route::App;
+use crate::streams::{Streams, wants_stream};
 
 /// Where an app's requests are listed, and their outcomes streamed.
 pub(crate) const ALL: &str = "/_gateway/async-requests";
@@ -64,13 +66,15 @@ const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[derive(Debug)]
 pub(crate) struct Waiters {
     places: Semaphore,
+    pub(crate) streams: Arc<Streams>,
     /// Cancelled when all must go.
     pub(crate) leaving: CancellationToken,
 }
 
 impl Default for Waiters {
     fn default() -> Self {
-        Self { places: Semaphore::new(MOST_WAITERS), leaving: CancellationToken::new() }
+        let (places, leaving) = (Semaphore::new(MOST_WAITERS), CancellationToken::new());
+        Self { places, streams: Arc::default(), leaving }
     }
 }
 
@@ -139,6 +143,9 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         let (app, registry) = self.whose(&request, call)?;
+        if wants_stream(request.headers()) {
+            return self.stream(app, registry, &request);
+        }
         let asked = Asked::of(request.uri(), &["state", "limit", "after"])?;
         let tenant = &app.tenant.name;
         let mut after = asked.after.map(|track_id| Key { tenant: Arc::clone(tenant), track_id });

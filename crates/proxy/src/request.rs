@@ -64,6 +64,8 @@ pub(crate) enum BadRequest {
         "the query may say `wait` of one asynchronous request, and `state`, `limit` and `after` of all: seconds, a state, a number, and the track id of one of them"
     )]
     Query,
+    #[error("`Last-Event-ID` must be the `id` of an event that came from here")]
+    LastEventId,
     #[error("`after` names none of this app's asynchronous requests")]
     After,
     #[error("the request body did not arrive whole")]
