@@ -81,6 +81,8 @@ pub(crate) struct Call {
     pub(crate) not_repeated: Option<&'static str>,
     /// How an attempt ended that Zuora may have executed, until Zuora has told its outcome.
     pub(crate) doubt: Option<BoxError>,
+    /// Whether its answer is the one that Zuora gave to another call which asked the same.
+    pub(crate) is_shared: bool,
     /// Whether the answer may be the kept one of an earlier attempt.
     pub(crate) is_replayed: bool,
     /// What is to be told with an answer of Zuora's that leaves it open.
@@ -151,6 +153,7 @@ impl Call {
             repeats: None,
             not_repeated: None,
             doubt: None,
+            is_shared: false,
             is_replayed: false,
             executed: None,
             our_key: None,
@@ -269,8 +272,8 @@ impl Call {
             // Zuora may have applied preferences of its own.
             fields.append(headers::PREFERENCE_APPLIED, preference_applied(wait));
         }
-        let source =
-            if error.is_some() || self.attempts == 0 { Source::Gateway } else { Source::Zuora };
+        let is_zuoras = error.is_none() && (self.attempts > 0 || self.is_shared);
+        let source = if is_zuoras { Source::Zuora } else { Source::Gateway };
         let zuora_request_id = fields.get(headers::REQUEST_ID).cloned();
         let cause = error.and_then(Error::cause).or_else(|| self.unknown_for.map(str::to_owned));
         let error = error.map(Error::reason).or(self.refused);
@@ -388,6 +391,7 @@ impl Call {
             cause = answered.and_then(|answered| answered.cause.as_deref()),
             zuora_request_id = answered.and_then(|answered| request_id(answered.zuora_request_id.as_ref())),
             attempts = self.attempts,
+            shared = self.is_shared.then_some(true),
             not_repeated = self.not_repeated,
             executed = self.executed().map(Executed::as_str),
             idempotency_key = self.key_to_ask_with().and_then(|key| key.to_str().ok()),

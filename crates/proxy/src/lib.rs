@@ -42,6 +42,7 @@ mod request;
 mod retry;
 mod route;
 mod server;
+mod shared;
 mod single_use;
 mod soap;
 mod streams;

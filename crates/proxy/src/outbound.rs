@@ -110,6 +110,14 @@ impl Outbound {
         self.operation
     }
 
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     pub(crate) fn path(&self) -> &str {
         self.uri.path()
     }

@@ -45,6 +45,7 @@ use crate::received::Received;
 use crate::relay::relay;
 use crate::request::{self, BadRequest, accept};
 use crate::route::{App, Route, Side, ValidTrackId};
+use crate::shared::{Questions, Turn};
 use crate::single_use::method_asked_for;
 use crate::soap;
 use crate::table::{Current, Table};
@@ -67,6 +68,8 @@ pub struct Proxy {
     pub(crate) callout_places: Semaphore,
     /// Who waits for outcomes.
     pub(crate) waiters: Waiters,
+    /// What is asked for all who want to know the same.
+    shared: Questions,
     /// Legs and bodies that outlive their callers.
     tasks: TaskTracker,
     /// Cancelled when calls that still wait must be sent away.
@@ -86,6 +89,7 @@ impl Proxy {
             guesses: Guesses::default(),
             callout_places: Semaphore::new(callouts::AT_ONCE),
             waiters: Waiters::default(),
+            shared: Questions::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
@@ -193,7 +197,18 @@ impl Proxy {
             let permit = self.admit(route, ask, call).await?;
             let (permit, token) = authenticate(route, ask, permit, call).await?;
             let ticket = permit.ticket();
+            let (permit, asker) = match self.shared.take_turn(permit, route, outbound, call).await {
+                Turn::Asks(permit, asker) => (permit, asker),
+                Turn::Told(answer) => return Ok(answer),
+                Turn::Requeue(ticket) => {
+                    ask.place = Place::Front(ticket);
+                    continue;
+                }
+            };
             let answer = self.send(route, outbound, (permit, lane), token.as_ref(), call).await;
+            if let (Some(asker), Ok(answer)) = (asker, &answer) {
+                asker.tell(answer);
+            }
             match judge(route, answer, ticket, outbound, ask, call, &self.closing).await? {
                 Next::Relay(answer) => {
                     if call.has_waited() {

@@ -6,6 +6,7 @@ mod limit_types;
 mod links;
 mod repeats;
 mod scene;
+mod shared;
 mod soap;
 mod wishes;
 
