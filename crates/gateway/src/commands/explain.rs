@@ -1,5 +1,6 @@
 //! `explain`: what would happen to a call.
 
+mod later;
 mod repeats;
 
 use std::fmt::Write as _;
@@ -8,13 +9,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use config::{App, Config, Priority};
 use http::{Method, Request, Uri, header};
-use zuora::{AsyncForm, LimitType, METHODS, Target, TrackId};
+use zuora::{LimitType, METHODS, Target, TrackId};
 
 use super::unless_enforced;
 use crate::wiring;
+use later::Write;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -31,10 +33,20 @@ pub struct Explain {
     /// The SOAP call in the envelope, as `query`.
     #[arg(long, value_name = "CALL")]
     soap: Option<String>,
+    /// What the app asks for besides: to have the write carried out later.
+    #[arg(long, value_enum, value_name = "PREFERENCE")]
+    prefer: Option<Preference>,
     /// The method of the call, as `POST`.
     method: Method,
     /// The path of the call, with or without a query, as `/v1/accounts/A00000001`.
     path: String,
+}
+
+/// What an app may ask for in the field `Prefer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Preference {
+    /// RFC 7240, section 4.1.
+    RespondAsync,
 }
 
 /// What is asked about.
@@ -45,6 +57,7 @@ struct Asked<'a> {
     host: Option<&'a str>,
     /// The SOAP call in the envelope.
     soap: Option<&'a str>,
+    prefer: Option<Preference>,
 }
 
 impl Explain {
@@ -60,6 +73,7 @@ impl Explain {
             path: uri.path(),
             host: self.host.as_deref(),
             soap: self.soap.as_deref(),
+            prefer: self.prefer,
         };
         super::say(&explain(&config, app, &asked))
     }
@@ -119,7 +133,8 @@ fn lines(config: &Config, app: &App, asked: &Asked<'_>) -> Vec<(&'static str, St
                 lines.push(("refused", refusal.to_owned()));
                 return lines;
             }
-            lines.extend(sent(config, app, tenant, method, operation, &path));
+            let write = Write { config, app, tenant, method, operation, path: &path };
+            lines.extend(sent(&write, asked.prefer));
         }
     }
     lines
@@ -160,8 +175,17 @@ fn own_answer(
     if !path.starts_with("/_gateway/") {
         return None;
     }
-    match (method, path) {
-        (&Method::GET | &Method::HEAD, "/_gateway/whoami") => Some("with who the app is"),
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let is_below = |parent| path.strip_prefix(parent).is_some_and(|rest| !rest.is_empty());
+    match path {
+        "/_gateway/whoami" if is_read => Some("with who the app is"),
+        "/_gateway/async-requests" if is_read => Some("with the app's async requests"),
+        _ if is_read && is_below("/_gateway/async-requests/") => {
+            Some("with what became of an async request of the app's")
+        }
+        _ if is_below("/_gateway/callouts/") => {
+            Some("if it is a callout of Zuora's, by the password for those")
+        }
         _ => Some("with 404: there is nothing at this path"),
     }
 }
@@ -212,14 +236,8 @@ fn entity(tenant: &config::Tenant, app: &App) -> Option<String> {
 }
 
 /// What happens to a call that goes to Zuora.
-fn sent(
-    config: &Config,
-    app: &App,
-    index: usize,
-    method: &Method,
-    operation: Option<&zuora::Operation>,
-    path: &str,
-) -> Vec<(&'static str, String)> {
+fn sent(write: &Write<'_>, prefer: Option<Preference>) -> Vec<(&'static str, String)> {
+    let &Write { config, app, tenant: index, method, operation, path } = write;
     let tenant = &config.tenants[index];
     let mut lines = vec![("sent to", upstream(tenant, path))];
     lines.extend(entity(tenant, app).map(|entity| ("entity", entity)));
@@ -240,10 +258,14 @@ fn sent(
     lines.push(("lanes", repeats::lanes(tenant, method, operation, path)));
     lines.push(("idempotency", repeats::idempotency(&tenant.retry, method, operation)));
     lines.extend(repeats::repeats(tenant, method, operation));
-    lines.extend([
-        ("async", async_form(operation)),
-        ("track id", format!("the app's own, else one like {}", TrackId::mint(&app.name))),
-    ]);
+    lines.push(("async", write.told(prefer.is_some())));
+    if prefer.is_none() {
+        lines.push(("on request", format!("with Prefer: respond-async, {}", write.told(true))));
+    }
+    lines.extend([(
+        "track id",
+        format!("the app's own, else one like {}", TrackId::mint(&app.name)),
+    )]);
     let single_use = config.single_use.map(|index| &config.apps[index]);
     if single_use.is_some_and(|it| it.name == app.name) {
         let signed = "with Zuora's single-use signature, or as the preflight before one: passes as it is, without a token, key \
@@ -300,19 +322,6 @@ fn rate(tenant: &config::Tenant, app: &App) -> Option<String> {
     });
     let parts: Vec<_> = own.into_iter().chain(shared).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
-}
-
-fn async_form(operation: Option<&zuora::Operation>) -> String {
-    match operation.map(|operation| operation.async_form) {
-        Some(AsyncForm::Eligible) => {
-            "Zuora would take it at /v1/async; the gateway sends it as it is".to_owned()
-        }
-        Some(AsyncForm::Ineligible(why)) => format!("Zuora does not take it at /v1/async: {why}"),
-        Some(AsyncForm::Unknown(why)) => {
-            format!("not known whether Zuora takes it at /v1/async: {why}")
-        }
-        None => "not known whether Zuora takes it at /v1/async".to_owned(),
-    }
 }
 
 #[cfg(test)]

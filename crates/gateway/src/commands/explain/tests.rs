@@ -7,7 +7,7 @@ use super::*;
 /// What is said of a call of the only app, if its tenant has these keys more.
 fn said(tenant: &str, method: &Method, path: &str) -> String {
     let oauth = "{oauth: {client_id: id, client_secret: secret}}";
-    said_with(oauth, tenant, &Asked { method, path, host: None, soap: None })
+    said_with(oauth, tenant, &Asked { method, path, host: None, soap: None, prefer: None })
 }
 
 /// As [`said`], of a tenant with these credentials.
@@ -167,7 +167,8 @@ fn where_no_key_is_made_the_app_s_own_makes_the_difference() {
 #[test]
 fn a_soap_call_needs_credentials_that_have_a_form_in_it() {
     let path = "/apps/services/a/91.0";
-    let asked = Asked { method: &Method::POST, path, host: None, soap: Some("query") };
+    let asked =
+        Asked { method: &Method::POST, path, host: None, soap: Some("query"), prefer: None };
     let said = |credentials| said_with(credentials, "soap_url: https://www.zuora.com", &asked);
     let refused = "refused      with 404: the tenant's `api_key` has no form in SOAP";
     let login = "{api_key: {id: i, secret: s}, soap_login: {username: u, password: p}}";
@@ -232,4 +233,153 @@ fn lanes_are_told_as_far_as_the_path_tells_them() {
         &[("lanes", &format!("subscription `A-S1`, and {BODY}"))],
     );
     check(lanes, &Method::POST, "/v1/orders", &[("lanes", BODY)]);
+}
+
+/// Checks what is said of carrying a call out later: unasked, and if the app asks for it.
+#[track_caller]
+fn check_later(tenant: &str, method: &Method, path: &str, unasked: &str, asked: &str) {
+    check(
+        tenant,
+        method,
+        path,
+        &[("async", unasked), ("on request", &format!("with Prefer: respond-async, {asked}"))],
+    );
+    let oauth = "{oauth: {client_id: id, client_secret: secret}}";
+    let prefer = Some(Preference::RespondAsync);
+    let said = said_with(oauth, tenant, &Asked { method, path, host: None, soap: None, prefer });
+    assert!(said.lines().any(|it| it == format!("{:<12} {asked}", "async")), "{asked}\n{said}");
+    assert!(!said.contains("on request"), "{said}");
+}
+
+const CALLOUTS: &str =
+    "callouts: {public_url: https://gw.example.com, username: zuora, password: word}";
+
+const AT_ONCE: &str = "carried out at once: the app does not ask for anything else";
+
+#[test]
+fn a_write_is_carried_out_later_if_its_outcome_would_be_heard_of() {
+    check_later(
+        "",
+        &Method::POST,
+        "/v1/accounts",
+        AT_ONCE,
+        "carried out at once (Zuora-Gateway-Not-Async: not-configured): the tenant has no `async.callouts`, so nobody would \
+         hear of its outcome",
+    );
+    check_later(
+        &format!("async: {{{CALLOUTS}}}"),
+        &Method::POST,
+        "/v1/accounts",
+        AT_ONCE,
+        "carried out later: sent to /v1/async/accounts, if its body is JSON, and answered 202",
+    );
+}
+
+#[test]
+fn the_entry_that_speaks_of_a_write_decides() {
+    let now =
+        "carried out later: sent to /v1/async/accounts, if its body is JSON, and answered 202";
+    let never = "carried out at once (Zuora-Gateway-Not-Async: policy): the entry of `async.rewrite` that speaks of it says `never`";
+    let waiting = "carried out later if it has waited 5s for its turn: sent to /v1/async/accounts then, if its body is JSON, and \
+                   answered 202; else carried out at once";
+    for (entry, unasked, asked) in [
+        ("{when: always}", now, now),
+        ("{when: on_request}", AT_ONCE, now),
+        ("{when: never}", AT_ONCE, never),
+        ("{when_waiting: 5s}", waiting, now),
+        ("{apps: [app], operations: [operation POST_Account], when: never}", AT_ONCE, never),
+        ("{operations: [\"PUT /v1/**\"], when: never}", AT_ONCE, now),
+    ] {
+        let tenant = format!("async: {{{CALLOUTS}, rewrite: [{entry}]}}");
+        check_later(&tenant, &Method::POST, "/v1/accounts", unasked, asked);
+    }
+}
+
+#[test]
+fn a_call_that_zuora_does_not_take_there_says_why() {
+    let tenant = format!("async: {{{CALLOUTS}, rewrite: [{{when: always}}]}}");
+    for (method, path, why) in [
+        (&Method::GET, "/v1/accounts/A1", "read"),
+        (&Method::POST, "/v1/action/create", "Actions excluded"),
+        (
+            &Method::PUT,
+            "/v1/orders/O-1/activate",
+            "not known whether Zuora takes it at /v1/async: no JSON body declared",
+        ),
+        (&Method::POST, "/v1/nowhere", "not known whether Zuora takes it at /v1/async"),
+    ] {
+        let refused = format!("carried out at once (Zuora-Gateway-Not-Async: operation): {why}");
+        check_later(&tenant, method, path, AT_ONCE, &refused);
+    }
+}
+
+#[test]
+fn an_order_becomes_a_job_where_an_entry_names_it() {
+    let not_named = "carried out at once (Zuora-Gateway-Not-Async: operation): no entry of `async.rewrite` names POST /v1/orders for this app";
+    let everything = format!("async: {{{CALLOUTS}, rewrite: [{{when: always}}]}}");
+    check_later(&everything, &Method::POST, "/v1/orders", AT_ONCE, not_named);
+
+    let entry = "{operations: [POST /v1/orders], when: on_request}";
+    let named = format!("async: {{{CALLOUTS}, rewrite: [{{when: always}}, {entry}]}}");
+    let job = "carried out later, as a job: sent to /v1/async/orders, if its body is JSON";
+    check_later(&named, &Method::POST, "/v1/orders", AT_ONCE, job);
+}
+
+#[test]
+fn a_write_that_the_app_sends_there_itself_is_remembered() {
+    let direct = "carried out later as it stands; the gateway keeps its outcome for the app";
+    let tenant = format!("async: {{{CALLOUTS}}}");
+    check_later(&tenant, &Method::POST, "/v1/async/accounts", direct, direct);
+}
+
+#[test]
+fn the_policy_of_an_app_is_asked_about_the_other_path_too() {
+    let text = format!(
+        "tenants:
+  t:
+    base_url: https://rest.zuora.com
+    credentials: {{api_key: {{id: id, secret: secret}}}}
+    async: {{{CALLOUTS}}}
+apps:
+  app:
+    tenant: t
+    client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11
+    secret: s
+    deny: [\"POST /v1/async/**\"]
+"
+    );
+    let config = config::parse(&text, Path::new("F"), &config::ProcessEnvironment).unwrap();
+    let asked = Asked {
+        method: &Method::POST,
+        path: "/v1/accounts",
+        host: None,
+        soap: None,
+        prefer: Some(Preference::RespondAsync),
+    };
+
+    let said = explain(&config, &config.apps[0], &asked);
+
+    let refused = "(Zuora-Gateway-Not-Async: policy): the app may not call /v1/async/accounts: an entry of `deny` refuses it: `POST /v1/async/**`";
+    assert!(said.contains(refused), "{said}");
+}
+
+#[test]
+fn what_the_gateway_itself_answers_about_async_requests_is_no_call_of_zuoras() {
+    for (method, path, answer) in [
+        (&Method::GET, "/_gateway/async-requests", "with the app's async requests"),
+        (
+            &Method::GET,
+            "/_gateway/async-requests/app-1",
+            "with what became of an async request of the app's",
+        ),
+        (
+            &Method::POST,
+            "/_gateway/callouts/t",
+            "if it is a callout of Zuora's, by the password for those",
+        ),
+        (&Method::POST, "/_gateway/async-requests/a", "with 404: there is nothing at this path"),
+    ] {
+        let answered = format!("by the gateway itself, {answer}; Zuora sees nothing");
+        check("", method, path, &[("answered", &answered)]);
+    }
 }
