@@ -34,6 +34,16 @@ pub(crate) struct Answer {
     pub(crate) refused: Option<Ticket>,
 }
 
+impl Answer {
+    /// As much of its body as was looked at.
+    pub(crate) fn seen(&self) -> &[u8] {
+        match &self.content {
+            Content::Whole(bytes) => bytes,
+            Content::Begun { first, .. } => first,
+        }
+    }
+}
+
 /// The body of an answer.
 #[derive(Debug)]
 pub(crate) enum Content {

@@ -19,6 +19,7 @@ use crate::dialect::Dialect;
 use crate::error::{BoxError, Error, Executed};
 use crate::headers;
 use crate::key::is_read;
+use crate::outcomes;
 use crate::peer::{Peer, Port};
 use crate::proxy::A_MOMENT;
 use crate::route::{App, Route};
@@ -61,6 +62,12 @@ pub(crate) struct Call {
     pub(crate) operation: Option<&'static Operation>,
     /// How long its caller is willing to wait for the answer, as far as that counts.
     pub(crate) prefers: Option<Duration>,
+    /// Whether its caller finds its outcome here.
+    pub(crate) is_remembered: bool,
+    /// Whether Zuora took it, to carry it out later.
+    pub(crate) is_async: bool,
+    /// Why it is carried out at once, if its caller asked for something else.
+    pub(crate) not_async: Option<&'static str>,
     /// Counts the call as long as nobody is known to have made it.
     stranger: AppMetrics,
 
@@ -142,6 +149,9 @@ impl Call {
             route: None,
             operation: None,
             prefers: None,
+            is_remembered: false,
+            is_async: false,
+            not_async: None,
             stranger,
             phase: None,
             spent: [Duration::ZERO; Phase::COUNT],
@@ -185,6 +195,11 @@ impl Call {
         let took = since.elapsed();
         self.spent[phase as usize] += took;
         took
+    }
+
+    /// How long it has waited for its turn, all in all.
+    pub(crate) fn queued_for(&self) -> Duration {
+        self.spent(Phase::Queue)
     }
 
     fn spent(&self, phase: Phase) -> Duration {
@@ -267,6 +282,18 @@ impl Call {
             if let Some(key) = self.our_key.as_ref().filter(|_| executed != Executed::No) {
                 fields.insert(headers::OUR_KEY, key.clone());
             }
+        }
+        if let Some(why) = self.not_async {
+            fields.insert(headers::NOT_ASYNC, HeaderValue::from_static(why));
+        }
+        if self.is_remembered {
+            let prefix = self.arrival.prefix.as_deref().unwrap_or_default();
+            let track_id = self.track_id.as_ref().map_or("", TrackId::as_str);
+            fields.insert(header::LOCATION, outcomes::location(prefix, track_id));
+        }
+        if self.is_async {
+            let applied = HeaderValue::from_static("respond-async");
+            fields.append(headers::PREFERENCE_APPLIED, applied);
         }
         if let Some(wait) = self.prefers {
             // Zuora may have applied preferences of its own.
@@ -392,6 +419,8 @@ impl Call {
             zuora_request_id = answered.and_then(|answered| request_id(answered.zuora_request_id.as_ref())),
             attempts = self.attempts,
             shared = self.is_shared.then_some(true),
+            is_async = self.is_async.then_some(true),
+            not_async = self.not_async,
             not_repeated = self.not_repeated,
             executed = self.executed().map(Executed::as_str),
             idempotency_key = self.key_to_ask_with().and_then(|key| key.to_str().ok()),

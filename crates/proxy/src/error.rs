@@ -1,7 +1,7 @@
 //! Everything that can end a call here, and the one place where it becomes a response.
 
 use admission::Shed;
-use async_requests::StoreError;
+use async_requests::{NotBegun, StoreError};
 use credentials::{TokenUnavailable, Unauthenticated};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -51,6 +51,8 @@ pub(crate) enum Error {
     Registry(#[from] StoreError),
     #[error("as many streams of outcomes are open as may be: {0} of one app, {1} in all")]
     Streams(usize, usize),
+    #[error("this call cannot be remembered now, so that its outcome could be told later")]
+    NotRemembered(#[source] NotBegun),
     #[error("the gateway is shutting down")]
     Draining,
     #[error("a bug in the gateway ended this call")]
@@ -99,8 +101,8 @@ impl Error {
             Self::Timeout(_) => "upstream-timeout",
             Self::Broke(..) | Self::InDoubt(_) => "upstream-broke",
             Self::NotTaken(not_taken) => not_taken.reason(),
-            Self::Registry(_) => "async-unavailable",
             Self::Streams(..) => "rate-limited",
+            Self::NotRemembered(_) | Self::Registry(_) => "async-unavailable",
             Self::Draining => "draining",
             Self::Panicked => "panicked",
         }
@@ -115,6 +117,7 @@ impl Error {
             | Self::Broke(..)
             | Self::InDoubt(_)
             | Self::TokenUnavailable(_)
+            | Self::NotRemembered(_)
             | Self::Registry(_) => std::error::Error::source(self).map(chain),
             Self::NotTaken(not_taken) => std::error::Error::source(not_taken).map(chain),
             _ => None,
@@ -136,9 +139,10 @@ impl Error {
             Self::Shed(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::NotTaken(not_taken) => not_taken.status(),
             Self::Streams(..) => StatusCode::TOO_MANY_REQUESTS,
-            Self::TokenUnavailable(_) | Self::Registry(_) | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::TokenUnavailable(_)
+            | Self::NotRemembered(_)
+            | Self::Registry(_)
+            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -157,6 +161,7 @@ impl Error {
             | Self::Timeout(_)
             | Self::Broke(..)
             | Self::InDoubt(_)
+            | Self::NotRemembered(_)
             | Self::Draining => 50_000_061,
             Self::NotTaken(not_taken) => match not_taken.status() {
                 StatusCode::UNAUTHORIZED => 90_000_011,

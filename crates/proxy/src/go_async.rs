@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_requests::{Form, Registry};
 use credentials::CalloutCredentials;
 use http::Method;
+use http::header::{self, HeaderMap, HeaderValue};
 use tokio::time::Duration;
 use zuora::{AsyncForm, Operation, Policy, Rule, Target, async_path, sync_path};
 
@@ -227,6 +228,14 @@ impl RewriteRule {
         };
         is_for_app && may_decide && (self.operations.is_empty() || names_it())
     }
+}
+
+/// Whether the body is said to be JSON, once and without a doubt: `application/json`, with or without parameters.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).into_iter().map(HeaderValue::as_bytes);
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let essence = only.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub(crate) const WAITED: HeaderName = HeaderName::from_static("zuora-gateway-wai
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 pub(crate) const ERROR: HeaderName = HeaderName::from_static("zuora-gateway-error");
 pub(crate) const EXECUTED: HeaderName = HeaderName::from_static("zuora-gateway-executed");
+/// Why a call was carried out at once whose caller asked to be told of its outcome later.
+pub(crate) const NOT_ASYNC: HeaderName = HeaderName::from_static("zuora-gateway-not-async");
 /// The key under which Zuora can still tell how a call ended that the gateway gave up.
 pub(crate) const OUR_KEY: HeaderName = HeaderName::from_static("zuora-gateway-idempotency-key");
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -232,12 +232,9 @@ fn in_doubt(call: &mut Call) -> Result<Next, Error> {
     Err(Error::InDoubt(doubt))
 }
 
-fn tells_outcome(answer: &Answer) -> bool {
-    let seen = match &answer.content {
-        Content::Whole(bytes) => bytes,
-        Content::Begun { first, .. } => first,
-    };
-    zuora::tells_outcome(answer.head.status, &answer.head.headers, seen)
+/// Whether an answer tells how the call ended, or only that the way to Zuora is troubled.
+pub(crate) fn tells_outcome(answer: &Answer) -> bool {
+    zuora::tells_outcome(answer.head.status, &answer.head.headers, answer.seen())
 }
 
 /// Whether the answer is that of an earlier call with the same key: Zuora keeps the fields of an answer as well, and one

@@ -20,6 +20,7 @@ use zuora::{TrackId, Verdict};
 use crate::answer::{Answer, Content, Seen, label, look, understand};
 use crate::body::Upload;
 use crate::claim::Claim;
+use crate::embark::Passage;
 use crate::error::{BoxError, Executed, chain, upload_error};
 use crate::headers;
 use crate::progress::Progress;
@@ -45,6 +46,8 @@ pub(crate) struct Attempt {
     pub(crate) claim: Claim,
     /// Which token of the tenant it carries, if any.
     pub(crate) token: Option<u64>,
+    /// What is told whether Zuora took it, if it is carried out later.
+    pub(crate) passage: Option<Arc<Passage>>,
     pub(crate) route: Arc<Route>,
     /// Shared with the request's body, which notes it.
     pub(crate) progress: Arc<Progress>,
@@ -200,10 +203,10 @@ impl Afterlife {
 impl Attempt {
     async fn run(self) -> Result<Box<Answer>, Failure> {
         let sent = Instant::now();
-        let Self { request, claim, token, route, progress } = self;
+        let Self { request, claim, token, passage, route, progress } = self;
         let outcome = exchange(&route, request, &progress).await;
         let took = sent.elapsed();
-        match outcome {
+        let attempted = match outcome {
             Ok((head, content)) => {
                 Ok(Box::new(understand(&route, head, content, claim, token, took)))
             }
@@ -212,7 +215,11 @@ impl Attempt {
                 claim.end(&failure);
                 Err(failure)
             }
+        };
+        if let Some(passage) = passage {
+            Box::pin(passage.learn(&attempted)).await;
         }
+        attempted
     }
 }
 

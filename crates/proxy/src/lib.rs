@@ -16,6 +16,7 @@ mod certificate;
 mod claim;
 mod courier;
 mod dialect;
+mod embark;
 mod errand;
 mod error;
 mod go_async;

@@ -16,9 +16,11 @@ use zuora::Operation;
 use zuora::soap::Splice;
 
 use crate::body::{Flow, Upload, UploadContent};
+use crate::embark::{Passage, Voyage};
 use crate::error::Error;
 use crate::headers;
 use crate::key::{Key, is_read};
+use crate::prefer::take_respond_async;
 use crate::progress::Progress;
 use crate::received::{BadBody, Received};
 use crate::request::{BadRequest, LONGEST_BODY};
@@ -38,6 +40,8 @@ pub(crate) struct Outbound {
     /// Whether Zuora takes its credential once only.
     pub(crate) is_single_use: bool,
     payload: Payload,
+    /// Set if it is carried out later, or may be.
+    pub(crate) voyage: Option<Box<Voyage>>,
     /// Where each attempt's session stands in the envelope, if it is a SOAP call.
     pub(crate) session: Option<Splice>,
 }
@@ -84,6 +88,7 @@ impl Outbound {
             key: Key::None,
             is_single_use: false,
             payload,
+            voyage: None,
             session: None,
         }
     }
@@ -98,6 +103,10 @@ impl Outbound {
         if self.is_single_use {
             return Kind::SingleUse;
         }
+        if self.passage().is_some() {
+            // Nowhere is it said that keys count there.
+            return Kind::NoKey;
+        }
         self.key.kind(&self.method, self.operation)
     }
 
@@ -108,6 +117,30 @@ impl Outbound {
 
     pub(crate) fn operation(&self) -> Option<&'static Operation> {
         self.operation
+    }
+
+    /// The operation that Zuora counts it as when it is sent to be carried out later.
+    pub(crate) fn counted_there(&self) -> Option<&'static Operation> {
+        self.voyage.as_ref().and_then(|voyage| voyage.counted_as(&self.method))
+    }
+
+    /// What is remembered of it, if it goes to where it is carried out later.
+    pub(crate) fn passage(&self) -> Option<&Arc<Passage>> {
+        self.voyage.as_ref()?.passage()
+    }
+
+    /// Sends it to where it is carried out later, from here on.
+    pub(crate) fn embark(&mut self, passage: Passage) {
+        let Some(voyage) = &mut self.voyage else { return };
+        voyage.embark(passage);
+        if let Some(detour) = voyage.detour() {
+            self.uri = with_path(&self.uri, &detour.path);
+        }
+        // It has come true, so it ends here.
+        take_respond_async(&mut self.headers);
+        if let Key::Ours(_) = self.key {
+            self.key = Key::None;
+        }
     }
 
     pub(crate) fn method(&self) -> &Method {
@@ -166,6 +199,17 @@ impl Outbound {
         }
         request
     }
+}
+
+/// The same with another path.
+fn with_path(uri: &Uri, path: &str) -> Uri {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().expect("it has one more segment than one was read"));
+    Uri::from_parts(parts).expect("only its path is another")
 }
 
 /// Where the bytes of kept bodies are counted.

@@ -36,7 +36,7 @@ pub(crate) const ALL: &str = "/_gateway/async-requests";
 pub(crate) const ONE: &str = "/_gateway/async-requests/";
 
 /// The longest that an answer waits for an outcome: proxies on the way seldom let a connection be silent for longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// How many may wait at the same time. Each is a few kilobytes; those beyond are told at once how things stand.
 const MOST_WAITERS: usize = 20_000;
@@ -116,7 +116,7 @@ impl Proxy {
     }
 
     /// What is known of an app's own request; if it has not ended, once it has, or at `until`.
-    async fn look(
+    pub(crate) async fn look(
         &self,
         registry: &Registry,
         key: &Key,
@@ -205,6 +205,12 @@ impl Proxy {
         ))?;
         Ok((app, registry))
     }
+}
+
+/// Where the request with this track id is found, by an app that reaches us under `prefix`.
+pub(crate) fn location(prefix: &str, track_id: &str) -> HeaderValue {
+    let text = format!("{prefix}{ONE}{}", utf8_percent_encode(track_id, &UNRESERVED));
+    HeaderValue::from_str(&text).expect("a prefix is part of a path, and the rest is encoded")
 }
 
 /// The track id that a target names.

@@ -27,7 +27,9 @@ use crate::caller::{Caller, Door};
 use crate::callouts;
 use crate::claim::Claim;
 use crate::dialect::Dialect;
+use crate::embark::Voyage;
 use crate::error::{Error, upload_error};
+use crate::go_async::{Asked, Plan, decide, is_json};
 use crate::guesses::Guesses;
 use crate::headers;
 use crate::judge::{Next, judge, moment};
@@ -37,9 +39,9 @@ use crate::leg::{Afterlife, Attempt, Failure, LONGEST_WORK, Leg};
 use crate::links::Links;
 use crate::local::Local;
 use crate::outbound::{Keeper, Outbound, Payload};
-use crate::outcomes::Waiters;
+use crate::outcomes::{LONGEST_WAIT, Waiters};
 use crate::peer::Peer;
-use crate::prefer::take_wait;
+use crate::prefer::{asks_for_async, take_wait};
 use crate::progress::Progress;
 use crate::received::Received;
 use crate::relay::relay;
@@ -71,7 +73,7 @@ pub struct Proxy {
     /// What is asked for all who want to know the same.
     shared: Questions,
     /// Legs and bodies that outlive their callers.
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     /// Cancelled when calls that still wait must be sent away.
     closing: CancellationToken,
 }
@@ -172,13 +174,20 @@ impl Proxy {
         let caller = self.identify(&request, call)?;
         call.track_id = Some(track_id(&caller.app, request.headers())?);
         authorize(&caller, &request, call)?;
-        let (mut route, mut ask) = self.classify(caller, &mut request, call)?;
+        let voyage = plan(&caller, &request, call);
+        let (mut route, mut ask) = self.classify(caller, &mut request, voyage.as_deref(), call)?;
         // Boxed, so that a call does not carry the room for it while it waits.
-        let mut outbound = Box::pin(prepare(&route, *request, call)).await?;
+        let mut outbound = Box::pin(prepare(&route, *request, voyage, call)).await?;
 
-        let answer = self.ask_zuora(&mut route, &mut ask, &mut outbound, call).await?;
-        let links = Links::of(&route, &outbound, call);
-        Ok(relay(*answer, &route, links.as_ref(), outbound.is_write(), &self.tasks))
+        let answer = self.ask_zuora(&mut route, &mut ask, &mut outbound, call).await;
+        let answer = answer.map(|answer| {
+            let links = Links::of(&route, &outbound, call);
+            relay(*answer, &route, links.as_ref(), outbound.is_write(), &self.tasks)
+        });
+        let Some(voyage) = outbound.voyage.take() else { return answer };
+        // The outcome may be long in coming: what was sent is not kept as long.
+        drop((route, outbound));
+        Box::pin(self.promise(&voyage, answer, call)).await
     }
 
     /// The part of the road on which a call is tried, until its answer is one to pass on. The gateway's own calls go it as
@@ -196,6 +205,8 @@ impl Proxy {
             anticipate(route, ask, call).await?;
             let permit = self.admit(route, ask, call).await?;
             let (permit, token) = authenticate(route, ask, permit, call).await?;
+            let embarked = self.embark(route, ask, permit, outbound, call).await?;
+            let Some(permit) = embarked else { continue };
             let ticket = permit.ticket();
             let (permit, asker) = match self.shared.take_turn(permit, route, outbound, call).await {
                 Turn::Asks(permit, asker) => (permit, asker),
@@ -269,12 +280,18 @@ impl Proxy {
         &self,
         caller: Caller,
         request: &mut Request<Received>,
+        voyage: Option<&Voyage>,
         call: &mut Call,
     ) -> Result<(Arc<Route>, Ask), Error> {
+        let is_detour = voyage.filter(|voyage| voyage.is_detour());
+        let counted = match is_detour {
+            Some(voyage) => voyage.counted_as(request.method()),
+            None => call.operation,
+        };
         let Caller { app, door } = caller;
         let path = Target::read(request.uri().path()).map_err(BadRequest::from)?;
         let (side, fields) = (Side::of(&path, call.envelope.is_some()), request.headers());
-        let route = Route::find(app, call.operation, side, fields, &self.metrics)?;
+        let route = Route::find(app, counted, side, fields, &self.metrics)?;
         let route = Arc::new(route);
         call.route = Some(Arc::clone(&route));
         if door != Door::SingleUse && route.is_vague() {
@@ -284,10 +301,16 @@ impl Proxy {
         let app = &route.app;
         // Zuora never works longer, so a call that may wait as long as its app's others has its answer by then.
         let longest = app.queue_timeout + LONGEST_WORK;
-        call.prefers = take_wait(request.headers_mut()).map(|wait| wait.min(longest));
+        let is_promised = voyage.is_some_and(Voyage::is_promised);
+        let longest_wait = if is_promised { LONGEST_WAIT } else { longest };
+        call.prefers = take_wait(request.headers_mut()).map(|wait| wait.min(longest_wait));
         let deadline = match call.prefers {
-            Some(wait) => Deadline::Answer(call.started + wait),
-            None => Deadline::Permit(call.started + app.queue_timeout),
+            // It is for the outcome that the caller waits.
+            Some(wait) if is_promised && !wait.is_zero() => {
+                Deadline::Permit(call.started + wait.min(longest))
+            }
+            Some(wait) if !is_promised => Deadline::Answer(call.started + wait),
+            _ => Deadline::Permit(call.started + app.queue_timeout),
         };
         let user = app.fairness_key.as_ref().and_then(|key| request.headers_mut().remove(key));
         let user = user.map(|user| self.numbers.hash_one(user.as_bytes()));
@@ -384,6 +407,9 @@ impl Proxy {
         call: &mut Call,
     ) -> impl Future<Output = Result<Box<Answer>, Failure>> {
         call.attempts += 1;
+        if let Some(passage) = outbound.passage() {
+            passage.depart();
+        }
         call.our_key = outbound.key.ours();
         match call.repeats.take() {
             Some(label) => route.tenant.metrics.retried(label),
@@ -394,6 +420,7 @@ impl Proxy {
             request: outbound.attempt(token.map(|token| &token.proof), Arc::clone(&progress)),
             claim: Claim::new(permit, lane, self.metrics.leg(), Arc::clone(route)),
             token: token.map(|token| token.generation),
+            passage: outbound.passage().cloned(),
             route: Arc::clone(route),
             progress: Arc::clone(&progress),
         };
@@ -465,10 +492,36 @@ fn authorize(caller: &Caller, request: &Request<Received>, call: &Call) -> Resul
     judged.map_err(|refusal| Error::Policy(refusal.to_string()))
 }
 
+/// Is it carried out later? Decided before the body is read, as the call's turn depends on it.
+fn plan(caller: &Caller, request: &Request<Received>, call: &mut Call) -> Option<Box<Voyage>> {
+    let (app, headers) = (&caller.app, request.headers());
+    let is_asked_for = asks_for_async(headers);
+    let later = app.tenant.async_requests.as_ref().filter(|later| later.callouts.is_some());
+    if later.is_none() && !is_asked_for {
+        return None;
+    }
+    let plan = decide(&Asked {
+        app: &app.name,
+        policy: &app.policy,
+        method: request.method(),
+        path: request.uri().path(),
+        operation: call.operation,
+        is_json: !request.method().is_safe() && is_json(headers),
+        is_asked_for,
+        is_single_use: caller.door == Door::SingleUse,
+        rules: later.map(|later| &*later.rewrite),
+    });
+    if let (Plan::Sync(why), true) = (&plan, is_asked_for) {
+        call.not_async = Some(why.as_str());
+    }
+    Voyage::of(plan, is_asked_for)
+}
+
 /// Makes the request what Zuora should see of it, and keeps its body if it is short enough to be sent again.
 async fn prepare(
     route: &Route,
     request: Request<Received>,
+    voyage: Option<Box<Voyage>>,
     call: &mut Call,
 ) -> Result<Outbound, Error> {
     let (mut head, body) = request.into_parts();
@@ -508,6 +561,7 @@ async fn prepare(
     let may_mint =
         tenant.retry.mint_idempotency_keys && outbound.replayable() && !outbound.is_single_use;
     outbound.key = Key::of(call.operation, outbound.headers(), may_mint);
+    outbound.voyage = voyage;
     Ok(outbound)
 }
 

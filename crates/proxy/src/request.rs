@@ -38,6 +38,8 @@ pub(crate) enum BadRequest {
     TrackId(#[from] zuora::TrackIdError),
     #[error("`Zuora-Track-Id` was sent twice")]
     TwoTrackIds,
+    #[error("this `Zuora-Track-Id` names another asynchronous request of the tenant")]
+    TrackIdTaken,
     #[error(
         "`Zuora-Entity-Ids`, `entityId` and `entityName` must name one entity, only one of the older two, and none be named by `Connection`"
     )]

@@ -250,6 +250,19 @@ impl Route {
         (!self.is_right()).then(anew)
     }
 
+    /// The route of the same call, counted as `operation`; `None` if it is already.
+    pub(crate) fn counted_as(
+        &self,
+        operation: Option<&'static Operation>,
+        metrics: &Metrics,
+    ) -> Option<Self> {
+        let other = || Self {
+            names_none: self.names_none,
+            ..Self::to(Arc::clone(&self.app), operation, self.side, self.entity, metrics)
+        };
+        (self.operation != operation).then(other)
+    }
+
     /// Takes in that Zuora counts this operation against another limit type.
     pub(crate) fn learn(&self, name: &str, limit: u32) {
         let entity = self.entity();

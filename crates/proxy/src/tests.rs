@@ -2,6 +2,7 @@
 //! Minutes of waiting take no time, and moments can be compared exactly.
 
 mod errands;
+mod later;
 mod limit_types;
 mod links;
 mod repeats;

@@ -5,15 +5,17 @@ use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use admission::{
     Admission, AppSettings, Lanes, OnRefusal, PoolSettings, PoolSnapshot, Priority, QueueBounds,
     RateLimits, Settings, Start,
 };
+use async_requests::Registry;
 use bytes::Bytes;
 use credentials::{
-    AppCredential, Apps, FetchError, Grant, SecretDigest, SigningKey, TokenEndpoint, Tokens, Which,
+    AppCredential, Apps, CalloutCredentials, FetchError, Grant, SecretDigest, SigningKey,
+    TokenEndpoint, Tokens, Which,
 };
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri};
@@ -28,8 +30,8 @@ use zuora::Policy;
 use zuora::links::OwnHosts;
 
 use crate::{
-    App, Budgets, Connector, Entity, Errand, ErrandFailed, OWN_APP, POOLS, Peer, Proxy,
-    RetryPolicy, Stream, Table, Tenant, TrackIdPolicy, Upstream, ValidTrackId, Ways,
+    App, Async, Budgets, Connector, Entity, Errand, ErrandFailed, OWN_APP, POOLS, Peer, Proxy,
+    RetryPolicy, RewriteRule, Stream, Table, Tenant, TrackIdPolicy, Upstream, ValidTrackId, Ways,
 };
 
 pub(super) const SECRET: &str = "the secret of the app";
@@ -135,6 +137,7 @@ pub(super) fn refusal(seconds: u32) -> Reply {
 pub(super) struct Asked {
     pub(super) at: Instant,
     pub(super) path: String,
+    pub(super) query: String,
     headers: HeaderMap,
     pub(super) body: String,
 }
@@ -163,6 +166,16 @@ struct Script {
     has_silent_soap_login: AtomicBool,
     /// How many connections are refused first.
     refused: AtomicU32,
+    /// What becomes of writes that are carried out later.
+    later: OnceLock<Later>,
+    /// What the app may call.
+    policy: Mutex<Policy>,
+}
+
+#[derive(Clone, Debug)]
+struct Later {
+    registry: Arc<Registry>,
+    rewrite: Vec<RewriteRule>,
 }
 
 impl Script {
@@ -181,7 +194,8 @@ impl Script {
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
         let path = head.uri.path().to_owned();
-        self.asked.lock().unwrap().push(Asked { at, path, headers: head.headers, body });
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        self.asked.lock().unwrap().push(Asked { at, path, query, headers: head.headers, body });
         let reply =
             self.replies.lock().unwrap().pop_front().expect("the script foresaw this request");
         sleep(reply.after).await;
@@ -238,6 +252,20 @@ impl Scene {
 
     pub(super) fn with_limit(self, limit: u32) -> Self {
         Self::build(self.script, limit, Issuer::default(), false)
+    }
+
+    /// Callouts come here, outcomes are remembered in `registry`, and these rules say which writes are carried out later.
+    /// Once for a scene.
+    pub(super) fn with_later(self, registry: &Arc<Registry>, rewrite: &[RewriteRule]) -> Self {
+        let (registry, rewrite) = (Arc::clone(registry), rewrite.to_vec());
+        self.script.later.set(Later { registry, rewrite }).unwrap();
+        self.with_limit(40)
+    }
+
+    /// The app may call no more than this.
+    pub(super) fn with_policy(self, policy: Policy) -> Self {
+        *self.script.policy.lock().unwrap() = policy;
+        self.with_limit(40)
     }
 
     /// Nobody has said where the SOAP API is.
@@ -322,14 +350,20 @@ impl Scene {
             replay_buffer: 1024 * 1024,
             connect_timeout: Duration::from_secs(5),
             response_timeout: Duration::from_secs(125),
-            async_requests: None,
+            async_requests: script.later.get().cloned().map(|later| Async {
+                registry: later.registry,
+                callouts: Some(CalloutCredentials::of_nobody()),
+                rewrite: later.rewrite,
+                reconcile_after: Duration::from_secs(300),
+                unknown_after: Duration::from_secs(86400),
+            }),
             metrics: metrics.tenant("t"),
         });
         let app = |name: &str| App {
             name: name.into(),
             tenant: Arc::clone(&tenant),
             id: admission.app(name).unwrap(),
-            policy: Policy::default(),
+            policy: script.policy.lock().unwrap().clone(),
             entities: vec![0],
             queue_timeout: Duration::from_secs(60),
             fairness_key: Some(HeaderName::from_static("end-user")),
@@ -371,6 +405,18 @@ impl Scene {
     /// Asks with these fields besides the usual ones.
     pub(super) async fn get_with(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.send("GET", path, fields, Full::default().boxed()).await.whole().await
+    }
+
+    /// Calls with these fields besides the usual ones, or in their place.
+    pub(super) async fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let body = Full::new(Bytes::from(body.to_owned())).boxed();
+        self.send(method, path, fields, body).await.whole().await
     }
 
     pub(super) async fn put(&self, path: &str, body: &str) -> Answer {
@@ -526,6 +572,11 @@ impl Scene {
 
     pub(super) fn queued(&self) -> usize {
         self.admission.snapshot().queued
+    }
+
+    /// Tells those who wait for outcomes to go.
+    pub(super) fn end_waits(&self) {
+        self.proxy.end_waits();
     }
 
     /// Sends away those who wait.
