@@ -153,7 +153,9 @@ async fn call(
         "Authorization: Bearer {}\r\nZuora-Track-Id: {track_id}\r\nContent-Type: application/json\r\n",
         token(tenant).await
     );
-    let answer = ask(tenant, &request(method, path, &headers, body)).await;
+    // Of HTTP/1.0, so that long answers do not come in chunks.
+    let request = request(method, path, &headers, body).replacen("1.1", "1.0", 1);
+    let answer = ask(tenant, &request).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, head.to_owned(), serde_json::from_str(body).unwrap_or_default())
@@ -456,6 +458,50 @@ async fn some_answers_and_some_definitions_mean_that_once_is_enough() {
     tenant.async_idle().await;
 
     assert_eq!(statuses(&tenant.ledger()), [404, 302, 400, 503]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_active_tells_nothing_and_new_credentials_count_at_once() {
+    let tenant = tenant_with(AsyncWrites::default());
+    let receiver = Receiver::of(&tenant);
+    let with = |change: fn(Definition) -> Definition| {
+        let both = tenant.definitions().into_iter().map(change);
+        tenant.set_definitions(&both.collect::<Vec<_>>());
+    };
+    with(|one| Definition { active: false, ..one });
+    post(&tenant, "/v1/async/accounts", "batch-1", ACCOUNT).await;
+    tenant.async_idle().await;
+    assert_eq!(receiver.received().len(), 0);
+
+    with(|one| Definition {
+        credentials: Some(("zuora".to_owned(), "old".to_owned())),
+        active: true,
+        preemptive: true,
+        ..one
+    });
+    receiver.will_answer(503);
+    post(&tenant, "/v1/async/accounts", "batch-2", ACCOUNT).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    with(|one| Definition { credentials: Some(("zuora".to_owned(), "word".to_owned())), ..one });
+    tenant.async_idle().await;
+
+    let authorized: Vec<bool> = receiver.received().iter().map(Received::is_authorized).collect();
+    assert_eq!(authorized, [false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_keeps_60_kb_of_an_answer() {
+    let tenant = tenant_with(AsyncWrites::default());
+    let receiver = Receiver::of(&tenant);
+    let body = "z".repeat(100_000);
+    receiver.will_send(&format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{body}"));
+
+    post(&tenant, "/v1/async/accounts", "batch-1", ACCOUNT).await;
+    tenant.async_idle().await;
+
+    let all = history(&tenant, "failedOnly=false&includeResponseContent=true").await;
+    let kept = all["calloutHistories"][0]["responseContent"].as_str().unwrap();
+    assert_eq!(kept.len(), 60 * 1024);
 }
 
 #[tokio::test(start_paused = true)]
