@@ -4,6 +4,7 @@
 //! changes something asks for the admin token, always.
 
 mod configuration;
+mod outcomes;
 mod routes;
 mod server;
 mod state;

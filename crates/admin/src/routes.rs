@@ -1,12 +1,15 @@
 //! Which path shows what.
 
+use async_requests::StoreError;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use telemetry::Reload;
 
+use crate::outcomes::{self, Meant};
 use crate::state::Admin;
 
 const INDEX: &str = "\
@@ -14,22 +17,28 @@ zuora-gateway, admin port
   /metrics    everything that is counted, for Prometheus
   /livez      whether the process is alive
   /readyz     whether it should get calls, and if not, why
-  /api/state  pools, queues, tokens and the configuration now, as JSON
+  /api/state  pools, queues, tokens, async requests and the configuration now, as JSON
+  /api/async-requests/dead-letters  outcomes that no app took; ?tenant=…&track_id=… for some of them
 
 POST, with the admin token:
   /api/reload  read the configuration anew
+  /api/async-requests/dead-letters/resend  forward all of those again; ?tenant=…&track_id=… for some of them
 ";
 
 /// What an operator can have done.
 #[derive(Clone, Copy, Debug)]
 enum Action {
     Reload,
+    ResendDeadLetters,
 }
+
+const DEAD_LETTERS: &str = "/api/async-requests/dead-letters";
 
 impl Action {
     fn find(path: &str) -> Option<Self> {
         match path {
             "/api/reload" => Some(Self::Reload),
+            "/api/async-requests/dead-letters/resend" => Some(Self::ResendDeadLetters),
             _ => None,
         }
     }
@@ -40,27 +49,68 @@ pub(crate) async fn answer<B>(admin: &Admin, request: Request<B>) -> Response<Fu
     let (head, _) = request.into_parts();
     let is_reading = matches!(head.method, Method::GET | Method::HEAD);
     match Action::find(head.uri.path()) {
-        Some(action) if head.method == Method::POST => act(admin, action, &head.headers).await,
+        Some(action) if head.method == Method::POST => act(admin, action, &head).await,
         Some(_) => not_allowed("POST"),
+        None if is_reading && head.uri.path() == DEAD_LETTERS => dead_letters(admin, &head).await,
         None if is_reading => show(admin, head.uri.path(), &head.headers),
         None => not_allowed("GET, HEAD"),
     }
 }
 
 /// Does what an operator asks for, if it is one: an action needs the token, also where reading needs none.
-async fn act(admin: &Admin, action: Action, headers: &HeaderMap) -> Response<Full<Bytes>> {
+async fn act(admin: &Admin, action: Action, head: &Parts) -> Response<Full<Bytes>> {
     if admin.token.is_none() {
         return text(
             StatusCode::FORBIDDEN,
             "actions need a token, and none is configured: set `admin.token` and restart\n",
         );
     }
-    if !is_permitted(admin, headers) {
+    if !is_permitted(admin, &head.headers) {
         return unauthorized();
     }
     match action {
         Action::Reload => reload(admin).await,
+        Action::ResendDeadLetters => resend(admin, head).await,
     }
+}
+
+async fn resend(admin: &Admin, head: &Parts) -> Response<Full<Bytes>> {
+    let meant = match Meant::read(head.uri.query().unwrap_or_default()) {
+        Ok(meant) => meant,
+        Err(why) => return typed(StatusCode::BAD_REQUEST, TEXT, format!("{why}\n")),
+    };
+    let Some(registry) = admin.registry() else { return nothing_kept() };
+    match outcomes::revive(registry, &meant).await {
+        Ok(revived) => {
+            tracing::info!(?meant, revived, "an operator has dead letters forwarded again");
+            typed(StatusCode::OK, JSON, json!({"resent": revived}).to_string())
+        }
+        Err(error) => unavailable(&error),
+    }
+}
+
+/// Shows the outcomes that are not forwarded any more.
+async fn dead_letters(admin: &Admin, head: &Parts) -> Response<Full<Bytes>> {
+    if !is_permitted(admin, &head.headers) {
+        return unauthorized();
+    }
+    let meant = match Meant::read(head.uri.query().unwrap_or_default()) {
+        Ok(meant) => meant,
+        Err(why) => return typed(StatusCode::BAD_REQUEST, TEXT, format!("{why}\n")),
+    };
+    let Some(registry) = admin.registry() else { return nothing_kept() };
+    match outcomes::dead_letters(registry, &meant).await {
+        Ok(shown) => typed(StatusCode::OK, JSON, shown.to_string()),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn nothing_kept() -> Response<Full<Bytes>> {
+    text(StatusCode::CONFLICT, "this gateway remembers no async requests\n")
+}
+
+fn unavailable(error: &StoreError) -> Response<Full<Bytes>> {
+    typed(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{error}\n"))
 }
 
 async fn reload(admin: &Admin) -> Response<Full<Bytes>> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use admission::{
     Admission, AppSettings, Circuit, Lanes, LanesSnapshot, PoolSnapshot, Priority, Snapshot,
 };
+use async_requests::Registry;
 use credentials::SecretDigest;
 use serde_json::{Value, json};
 use telemetry::{
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
 use crate::configuration::{Configuration, Follower, Outcome, Request};
+use crate::outcomes;
 use crate::tokens::{KeptToken, expires_in_seconds, trouble};
 
 /// Everything that the admin port shows.
@@ -24,6 +26,7 @@ pub struct Admin {
     tenants: RwLock<Tenants>,
     configuration: RwLock<Option<Configuration>>,
     follower: OnceLock<Follower>,
+    registry: OnceLock<Arc<Registry>>,
     /// What operators must present for anything but the probes; `None` on loopback.
     pub(crate) token: Option<SecretDigest>,
     draining: AtomicBool,
@@ -89,6 +92,7 @@ impl Admin {
             tenants: RwLock::default(),
             configuration: RwLock::default(),
             follower: OnceLock::new(),
+            registry: OnceLock::new(),
             token,
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -119,6 +123,15 @@ impl Admin {
     /// Lets operators have the configuration read anew by whoever receives from `follower`. Once only.
     pub fn reload_through(&self, follower: mpsc::Sender<Request>) {
         let _ = self.follower.set(Follower(follower));
+    }
+
+    /// Shows what `registry` has, and lets operators have its dead letters tried again. Once only.
+    pub fn show_async_requests(&self, registry: Arc<Registry>) {
+        let _ = self.registry.set(registry);
+    }
+
+    pub(crate) fn registry(&self) -> Option<&Arc<Registry>> {
+        self.registry.get()
     }
 
     pub(crate) async fn reload(&self) -> Option<Outcome> {
@@ -163,12 +176,18 @@ impl Admin {
             let LanesSnapshot { held, waiting } = tenant.lanes?;
             Some(LanesReading { tenant: tenant.name, held: held as u64, waiting: waiting as u64 })
         });
+        let remembered = self.registry().map(|registry| (registry.readings(), registry.now()));
+        let remembered = remembered.as_ref();
+        let apps = remembered.into_iter().flat_map(|(readings, now)| {
+            readings.apps.iter().map(|app| outcomes::reading(app, *now))
+        });
         self.metrics.render(&Readings {
             pools: pools.collect(),
             tokens: tokens.collect(),
             circuits: circuits.collect(),
             lanes: lanes.collect(),
-            ..Readings::default()
+            async_requests: apps.collect(),
+            registry: remembered.map(|(readings, _)| outcomes::registry_reading(readings)),
         })
     }
 
@@ -183,6 +202,7 @@ impl Admin {
             "uptime_seconds": self.started.elapsed().as_secs(),
             "legs_in_flight": self.metrics.legs_in_flight(),
             "configuration": configuration.as_ref().map(Configuration::to_json),
+            "async": self.registry().map(|it| outcomes::state(&it.readings(), it.now())),
             "tenants": tenants,
         })
     }
