@@ -177,6 +177,7 @@ impl Gateway {
             tracing::error!("some calls at Zuora were cut off: their outcome is unknown");
         }
         serving.abort();
+        self.works.couriers.stop().await;
         if let Some(following) = self.following {
             following.abort();
         }

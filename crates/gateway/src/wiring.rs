@@ -1,5 +1,6 @@
 //! From the configuration to what the parts are told: one function for each, and nothing but translation.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use admission::{
@@ -13,8 +14,8 @@ use credentials::{
 };
 use http::HeaderName;
 use proxy::{
-    App, Async, Budgets, Entity, OWN_APP, POOLS, RetryPolicy, RewriteRule, Tenant, TrackIdPolicy,
-    ValidTrackId, Ways, When,
+    App, Async, Budgets, Connector, Destination, Entity, OWN_APP, POOLS, RetryPolicy, RewriteRule,
+    Tenant, TrackIdPolicy, ValidTrackId, Ways, When,
 };
 use telemetry::{Inventory, Metrics};
 use tokio::time::Duration;
@@ -279,6 +280,30 @@ pub(crate) fn rewrite_rule(config: &Config, written: &config::Rewrite) -> Rewrit
             config::When::Never => When::Never,
             config::When::Waiting(after) => When::Waiting(after),
         },
+    }
+}
+
+/// Where the outcomes of apps are forwarded to, through `connector`.
+pub(crate) fn destinations(
+    config: &Config,
+    connector: &Connector,
+) -> HashMap<Arc<str>, Destination> {
+    let destination = |app: &config::App| {
+        let config::Outcomes { url, secret, .. } = app.outcomes.as_ref()?;
+        let destination = Destination::new(url.clone(), secret.expose(), connector.clone());
+        Some((Arc::clone(&app.name), destination))
+    };
+    config.apps.iter().filter_map(destination).collect()
+}
+
+/// Counts what may become of the apps' async requests from zero on: a counter that is there only since its first time was
+/// never seen to rise, and after a restart that may be when an outcome is given up.
+pub(crate) fn count_async_requests(config: &Config, metrics: &Metrics) {
+    let tenants = config.tenants.iter().enumerate();
+    for (index, tenant) in tenants.filter(|(_, it)| it.async_requests.callouts.is_some()) {
+        for app in config.apps.iter().filter(|app| app.calls(index)) {
+            let _ = metrics.async_requests(&tenant.name, &app.name);
+        }
     }
 }
 

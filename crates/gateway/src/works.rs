@@ -12,7 +12,9 @@ use async_requests::{Memory, Registry};
 use config::{Config, Credentials};
 use credentials::{Apps, Logins, SecretDigest, SigningKey};
 use http::Uri;
-use proxy::{Connector, Identity, Proxy, Table, Tenant, TlsError, Upstream, Ways};
+use proxy::{
+    Connector, Couriers, Destination, Identity, Proxy, Table, Tenant, TlsError, Upstream, Ways,
+};
 use rustls::ServerConfig;
 use telemetry::Metrics;
 use tokio::time::Duration;
@@ -21,6 +23,9 @@ use zuora::links::OwnHosts;
 use crate::gateway::StartError;
 use crate::tokens::TokensOf;
 use crate::{restart, tokens, wiring};
+
+/// How long connecting may take to an app that has its outcomes forwarded.
+const TO_APPS: Duration = Duration::from_secs(5);
 
 /// Everything that serves.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(crate) struct Works {
     signing_key: SigningKey,
     /// Remembers async requests, of all tenants and configurations.
     registry: Arc<Registry>,
+    /// Carry outcomes to apps.
+    pub(crate) couriers: Couriers,
     started: Config,
     /// Keeps all logins at Zuora apart.
     logins: Arc<Logins>,
@@ -79,6 +86,8 @@ struct Materials {
     callout_identity: Option<ServerConfig>,
     /// In the order of the configuration's tenants.
     ways: Vec<(Way, Upstream)>,
+    /// Where the outcomes of apps are forwarded to, by name.
+    destinations: HashMap<Arc<str>, Destination>,
 }
 
 /// What could be read, and cannot be used: a certificate or a key.
@@ -127,19 +136,22 @@ impl Works {
         let nobody = Apps::new(Vec::new(), signing_key.clone(), None);
         let nobody = Table::new(Vec::new(), nobody, Ways::default());
         let token = config.admin.token.as_ref().map(|token| SecretDigest::of(token.expose()));
+        let registry = Registry::counting(Memory::default(), &metrics);
         let mut works = Self {
             proxy: Proxy::new(nobody, Arc::clone(&metrics)),
             admin: admin::Admin::new(Arc::clone(&metrics), token),
+            couriers: Couriers::new(Arc::clone(&registry), Arc::clone(&metrics)),
             metrics,
             identity: None,
             callout_identity: None,
             signing_key,
-            registry: Registry::new(Memory::default()),
+            registry,
             started: config.clone(),
             logins: Arc::default(),
             wire,
             tenants: Mutex::default(),
         };
+        works.admin.show_async_requests(Arc::clone(&works.registry));
         let mut materials = works.gather(config).map_err(StartError::Unusable)?;
         let shared = |identity: ServerConfig| Arc::new(Identity::new(identity));
         works.identity = materials.identity.take().map(shared);
@@ -225,6 +237,8 @@ impl Works {
         self.proxy.exchange(table.with_single_use(config.single_use));
         let shown = wired.iter().zip(0..).map(|(wired, index)| view(wired, config, index));
         self.admin.show(shown.collect());
+        wiring::count_async_requests(config, &self.metrics);
+        self.couriers.follow(materials.destinations);
 
         // Nobody new comes to them any more. What waits and runs ends under their last limits.
         for Wired { tenant, settings, .. } in before.into_values() {
@@ -331,14 +345,17 @@ impl Materials {
         });
         let ways: Vec<_> = ways.collect();
 
-        match (identities, ways) {
-            ((Ok(identity), Ok(callout_identity)), ways) if ways.iter().all(Result::is_ok) => {
+        match (identities, ways, destinations(config)) {
+            ((Ok(identity), Ok(callout_identity)), ways, Ok(destinations))
+                if ways.iter().all(Result::is_ok) =>
+            {
                 let ways = ways.into_iter().flatten().collect();
-                Ok(Self { identity, callout_identity, ways })
+                Ok(Self { identity, callout_identity, ways, destinations })
             }
-            ((identity, callout_identity), ways) => {
+            ((identity, callout_identity), ways, destinations) => {
                 let identities = identity.err().into_iter().chain(callout_identity.err());
-                Err(identities.chain(ways.into_iter().filter_map(Result::err)).collect())
+                let ways = ways.into_iter().filter_map(Result::err);
+                Err(identities.chain(ways).chain(destinations.err()).collect())
             }
         }
     }
@@ -370,6 +387,17 @@ fn reach(
     };
     let upstream = Upstream::new(&uri(&tenant.base_url), connector);
     Ok((way, upstream))
+}
+
+/// Where the outcomes of apps are forwarded to. Servers are verified against the roots of the system.
+fn destinations(config: &Config) -> Result<HashMap<Arc<str>, Destination>, Unusable> {
+    let Some(first) = config.apps.iter().find(|app| app.outcomes.is_some()) else {
+        return Ok(HashMap::new());
+    };
+    let key = || format!("apps.{}.outcomes", first.name);
+    let tls = proxy::client_config(None).map_err(|cause| Unusable { key: key(), cause })?;
+    let connector = Connector::tcp(tls, TO_APPS);
+    Ok(wiring::destinations(config, &connector))
 }
 
 /// The hosts that links in a tenant's answers name when they mean itself.

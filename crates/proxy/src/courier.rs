@@ -56,17 +56,23 @@ const TIMESTAMP: HeaderName = HeaderName::from_static("zuora-gateway-timestamp")
 const SIGNATURE: HeaderName = HeaderName::from_static("zuora-gateway-signature");
 
 /// Where an app has its outcomes forwarded to, and the secret that they are signed with. `Debug` does not show the secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Destination {
     url: Uri,
     secret: Arc<str>,
+    connector: Connector,
 }
 
 impl Destination {
-    /// At `url`, which is absolute, signed with `secret`.
+    /// At `url`, which is absolute and reached through `connector`; signed with `secret`.
     #[must_use]
-    pub fn new(url: Uri, secret: &str) -> Self {
-        Self { url, secret: secret.into() }
+    pub fn new(url: Uri, secret: &str, connector: Connector) -> Self {
+        Self { url, secret: secret.into(), connector }
+    }
+
+    /// Whether whoever carries to one of them can go on with the other.
+    fn is_same(&self, other: &Self) -> bool {
+        self.url == other.url && self.secret == other.secret
     }
 
     fn sign(&self, timestamp: u64, body: &[u8]) -> String {
@@ -107,27 +113,27 @@ impl Couriers {
         Self { registry, metrics, employed: Mutex::default() }
     }
 
-    /// Carries the outcomes of these apps to their destinations from now on, over `connector`, and of no others. A
-    /// courier whose destination stays goes on as it was. Must be called within a runtime.
-    pub fn follow(&self, destinations: HashMap<Arc<str>, Destination>, connector: &Connector) {
+    /// Carries the outcomes of these apps to their destinations from now on, and of no others. A courier whose
+    /// destination stays goes on as it was. Must be called within a runtime.
+    pub fn follow(&self, destinations: HashMap<Arc<str>, Destination>) {
         self.registry.forward_to(destinations.keys().map(Arc::clone));
         let mut employed = self.employed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *employed);
         for (app, destination) in destinations {
-            let known = before.remove(&app).filter(|known| known.destination == destination);
-            let courier = known.unwrap_or_else(|| self.employ(&app, destination, connector));
+            let known = before.remove(&app).filter(|known| known.destination.is_same(&destination));
+            let courier = known.unwrap_or_else(|| self.employ(&app, destination));
             employed.insert(app, courier);
         }
         before.into_values().for_each(|gone| gone.stop.cancel());
     }
 
-    fn employ(&self, app: &Arc<str>, destination: Destination, connector: &Connector) -> Employed {
+    fn employ(&self, app: &Arc<str>, destination: Destination) -> Employed {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .http1_max_buf_size(LONGEST_ANSWER)
-            .build(connector.clone());
+            .build(destination.connector.clone());
         let courier = Courier {
             app: Arc::clone(app),
             destination: destination.clone(),

@@ -16,6 +16,12 @@ use crate::Stream;
 
 const SECRET: &str = "a secret of thirty-two characters";
 
+/// A destination that only signs.
+fn nowhere() -> Destination {
+    let closed = Connector::through(|_| Box::pin(async { Err(io::ErrorKind::NotFound.into()) }));
+    Destination::new(Uri::from_static("https://app/"), SECRET, closed)
+}
+
 /// What an address does with a letter.
 #[derive(Clone, Copy, Debug)]
 enum Does {
@@ -135,9 +141,10 @@ impl Scene {
     }
 
     fn forward(&self, apps: &[&str]) {
-        let destination = Destination::new(Uri::from_static("http://app/outcomes?key=1"), SECRET);
+        let url = Uri::from_static("http://app/outcomes?key=1");
+        let destination = Destination::new(url, SECRET, self.mailbox.connector());
         let destinations = apps.iter().map(|app| ((*app).into(), destination.clone()));
-        self.couriers.follow(destinations.collect(), &self.mailbox.connector());
+        self.couriers.follow(destinations.collect());
     }
 
     /// An async request of `app`, of which nothing is known yet.
@@ -213,8 +220,7 @@ async fn an_outcome_arrives_with_what_proves_whose_it_is() {
     assert_eq!(told["data"], serde_json::json!({"id": "8ad0"}));
     assert!(told["submittedOn"].is_string() && told["endedOn"].is_string(), "{told}");
     let timestamp: u64 = letter.field("zuora-gateway-timestamp").parse().unwrap();
-    let signature =
-        Destination::new(Uri::from_static("/"), SECRET).sign(timestamp, letter.body.as_bytes());
+    let signature = nowhere().sign(timestamp, letter.body.as_bytes());
     assert_eq!(letter.field("zuora-gateway-signature"), signature);
     let id = letter.field("zuora-gateway-delivery");
     assert_eq!((id.len(), told["deliveryId"].as_str()), (32, Some(id)));
@@ -224,7 +230,7 @@ async fn an_outcome_arrives_with_what_proves_whose_it_is() {
 
 #[test]
 fn the_signature_is_what_python_computes_of_timestamp_and_body() {
-    let destination = Destination::new(Uri::from_static("https://app/"), SECRET);
+    let destination = nowhere();
 
     let signature = destination.sign(1_795_300_000, br#"{"trackId":"batch-1"}"#);
 
@@ -298,14 +304,10 @@ async fn an_app_with_a_dead_address_holds_up_no_other() {
     let other = Scene::new([], Does::Answer(200));
     let both = Couriers::new(Arc::clone(&scene.registry), Arc::clone(&scene.metrics));
     scene.couriers.stop().await;
-    let at = |url| Destination::new(Uri::from_static(url), SECRET);
-    let (dead, live) = (scene.mailbox.connector(), other.mailbox.connector());
-    let either = Connector::through(move |uri| match uri.host() {
-        Some("dead") => tower_service::Service::call(&mut dead.clone(), uri),
-        _ => tower_service::Service::call(&mut live.clone(), uri),
-    });
-    let destinations = [("batch".into(), at("http://dead/")), ("other".into(), at("http://live/"))];
-    both.follow(destinations.into(), &either);
+    let at = |scene: &Scene| {
+        Destination::new(Uri::from_static("http://app/"), SECRET, scene.mailbox.connector())
+    };
+    both.follow([("batch".into(), at(&scene)), ("other".into(), at(&other))].into());
 
     for number in 0..100 {
         scene.ended("batch", &format!("batch-{number}")).await;
