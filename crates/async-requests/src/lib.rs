@@ -6,16 +6,22 @@
 //!
 //! What this crate does not know: HTTP, and what a callout looks like.
 
+#[cfg(test)]
+mod contract;
 mod counts;
 mod delivery;
+mod disk;
 mod memory;
 mod record;
 mod registry;
 mod store;
 mod telling;
+#[cfg(test)]
+mod testing;
 mod waiters;
 
 pub use delivery::{DELIVERY_ATTEMPTS, Delivery, Forwarding, Stage};
+pub use disk::{Disk, OpenError};
 pub use memory::Memory;
 pub use record::{Form, Key, Outcome, Record, State};
 pub use registry::{NewRequest, NotBegun, Registry, Report, Submission, Taken};

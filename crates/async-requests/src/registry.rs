@@ -1,17 +1,24 @@
 //! The registry: what is remembered of each request, and who waits for its outcome.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use telemetry::Metrics;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use crate::counts::Counts;
 use crate::delivery::{Delivery, Forwarding, Stage};
+use crate::disk::{Disk, OpenError};
 use crate::record::{Form, Key, Outcome, Record, State};
-use crate::store::{Change, Changed, Store, StoreError, StoreReadings, Whose, Writing};
+use crate::store::{Change, Changed, Limits, Store, StoreError, StoreReadings, Whose, Writing};
 use crate::waiters::{News, Waiters};
+
+/// How often a store that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How many times as long it is until one that works is looked after.
+const TEND_EVERY: u32 = 60;
 
 /// A request that is about to be sent.
 #[derive(Clone, Debug)]
@@ -117,6 +124,24 @@ impl Registry {
     #[must_use]
     pub fn counting(store: impl Store, metrics: &Arc<Metrics>) -> Arc<Self> {
         Self::over(store, Some(Counts::new(Arc::clone(metrics))))
+    }
+
+    /// Opens the registry in `state_dir`; makes it, and the directory, when they are absent. It is kept within `limits`
+    /// from now on, and what becomes of requests is counted in `metrics`.
+    ///
+    /// A file that is damaged is moved aside, and what can be read of it is taken over.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, when another gateway uses it, or when a newer gateway wrote the registry.
+    pub async fn open(
+        state_dir: &Path,
+        limits: Limits,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let disk = Disk::open(state_dir, limits).await?;
+        let registry = Self::counting(disk, metrics);
+        registry.tend_in_background(limits.keep);
+        Ok(registry)
     }
 
     fn over(store: impl Store, counts: Option<Counts>) -> Arc<Self> {
@@ -347,9 +372,9 @@ impl Registry {
         self.store.readings()
     }
 
-    /// The date and time by which records are dated.
+    /// The date and time by which records are dated, to the millisecond.
     pub fn now(&self) -> SystemTime {
-        self.calendar.date + self.calendar.at.elapsed()
+        self.calendar.now()
     }
 
     /// Ends the registry once all that was asked for is written. Everything else is refused from then on.
@@ -417,6 +442,37 @@ impl Registry {
         if let Some(counts) = &self.counts {
             counts.entered(record);
         }
+    }
+
+    /// Looks after the store until the registry is dropped.
+    fn tend_in_background(self: &Arc<Self>, keep: Duration) {
+        let registry = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut seconds = 0_u32;
+            loop {
+                sleep(TRY_AGAIN).await;
+                seconds = (seconds + 1) % TEND_EVERY;
+                let Some(registry) = registry.upgrade() else { return };
+                if seconds == 0 || !registry.readings().is_writable {
+                    registry.tend(keep).await;
+                }
+            }
+        });
+    }
+
+    /// Forgets what has ended long ago, step by step, and gets a store that failed to work again.
+    pub(crate) async fn tend(&self, keep: Duration) {
+        let Some(ended_before) = self.now().checked_sub(keep) else { return };
+        // What fails has been logged where it failed, and is tried again.
+        while self.store.tend(ended_before).await.unwrap_or(false) {}
+    }
+}
+
+impl Calendar {
+    fn now(self) -> SystemTime {
+        let since_1970 = self.date.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = (since_1970 + self.at.elapsed()).as_millis();
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 }
 
