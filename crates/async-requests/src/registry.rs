@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use telemetry::Metrics;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::{Duration, Instant, sleep, timeout_at};
 
 use crate::counts::Counts;
@@ -19,6 +19,8 @@ use crate::waiters::{News, Waiters};
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How many times as long it is until one that works is looked after.
 const TEND_EVERY: u32 = 60;
+/// How many new jobs may not have been received yet by whoever follows them.
+const MOST_NEW_JOBS: usize = 1024;
 
 /// A request that is about to be sent.
 #[derive(Clone, Debug)]
@@ -92,6 +94,8 @@ pub struct Registry {
     forwarding: RwLock<Forwarding>,
     waiters: Waiters,
     news: News,
+    /// Jobs that Zuora took just now.
+    jobs: broadcast::Sender<Record>,
 }
 
 /// A request that is on its way to Zuora. Dropped, it stays remembered as one of which nobody knows whether Zuora took it.
@@ -152,6 +156,7 @@ impl Registry {
             forwarding: RwLock::default(),
             waiters: Waiters::default(),
             news: News::default(),
+            jobs: broadcast::channel(MOST_NEW_JOBS).0,
         })
     }
 
@@ -273,6 +278,13 @@ impl Registry {
     /// [`Self::outcomes_after`] then, and none is missed.
     pub fn news(&self, app: &Arc<str>) -> watch::Receiver<u64> {
         self.news.of(app)
+    }
+
+    /// The jobs that Zuora takes from now on, of which it tells only when it is asked. Whoever receives them too late finds
+    /// them among what is [pending](Self::pending).
+    #[must_use]
+    pub fn jobs(&self) -> broadcast::Receiver<Record> {
+        self.jobs.subscribe()
     }
 
     /// Gives up waiting for an outcome: from now on it is unknown. Returns the record, if it was still waited for.
@@ -513,10 +525,15 @@ impl Submission {
     pub async fn accepted(self, zuora_id: Option<&str>) -> Result<Option<Record>, StoreError> {
         let (zuora_id, at) = (zuora_id.map(Arc::from), self.registry.now());
         let change = Change::Accept { zuora_id, at };
-        match self.registry.change(Whose::Key(self.key), change).await? {
-            Changed::Made(record) | Changed::Not(record) => Ok(record.map(|record| *record)),
-            Changed::Full { .. } => Ok(None),
+        let record = match self.registry.change(Whose::Key(self.key), change).await? {
+            Changed::Made(record) | Changed::Not(record) => record.map(|record| *record),
+            Changed::Full { .. } => None,
+        };
+        if let Some(job) = record.as_ref().filter(|record| record.form == Form::OrderJob) {
+            // Nobody may follow jobs.
+            let _ = self.registry.jobs.send(job.clone());
         }
+        Ok(record)
     }
 
     /// Notes that Zuora certainly did not take it. It is forgotten, also if this is dropped.

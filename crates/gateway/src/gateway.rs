@@ -14,6 +14,7 @@ use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::alive::{self, Alive};
+use crate::reconcile;
 use crate::reload::{Follower, Source};
 use crate::works::{Unusable, Works};
 
@@ -54,6 +55,8 @@ pub struct Gateway {
     serving: JoinHandle<()>,
     serving_admin: JoinHandle<()>,
     following: Option<JoinHandle<()>>,
+    /// Looks after asynchronous requests.
+    reconciling: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -102,6 +105,7 @@ impl Gateway {
         works.metrics.config_in_sync(true);
 
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+        let reconciling = reconcile::start(Arc::clone(&works), Arc::clone(&works.registry));
         Ok(Self {
             address: server.address().map_err(at(listen.address))?,
             admin_address: admin_server.address().map_err(at(observe))?,
@@ -111,6 +115,7 @@ impl Gateway {
             serving: tokio::spawn(serve_both(server, callout_server, stop.clone())),
             serving_admin: tokio::spawn(admin_server.serve(stop_admin.clone())),
             following: None,
+            reconciling,
             stop,
             stop_admin,
         })
@@ -160,6 +165,8 @@ impl Gateway {
     pub async fn stop(self, patience: Duration) -> bool {
         self.works.admin.draining();
         self.works.proxy.end_waits();
+        // The next life looks after them from where this one leaves off.
+        self.reconciling.abort();
         self.stop.cancel();
         let mut serving = self.serving;
         let mut ended = timeout(patience, &mut serving).await.is_ok();

@@ -4,6 +4,7 @@ mod alive;
 pub mod commands;
 mod gateway;
 mod portless;
+mod reconcile;
 mod reload;
 mod restart;
 mod tokens;

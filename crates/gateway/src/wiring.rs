@@ -21,6 +21,7 @@ use telemetry::{Inventory, Metrics};
 use tokio::time::Duration;
 use zuora::Policy;
 
+use crate::reconcile;
 use crate::tokens::OfEntity;
 
 /// The names that become labels.
@@ -304,6 +305,19 @@ pub(crate) fn count_async_requests(config: &Config, metrics: &Metrics) {
         for app in config.apps.iter().filter(|app| app.calls(index)) {
             let _ = metrics.async_requests(&tenant.name, &app.name);
         }
+    }
+}
+
+/// How the outcomes of a tenant's asynchronous requests are looked after.
+pub(crate) fn reconciling(written: &config::Tenant) -> reconcile::Settings {
+    let settings = &written.async_requests;
+    let url = settings.callouts.as_ref().map(|callouts| {
+        format!("{}/_gateway/callouts/{}", callouts.public_url, written.name).into()
+    });
+    reconcile::Settings {
+        callouts_url: url,
+        reconcile_after: settings.reconcile_after,
+        unknown_after: settings.unknown_after,
     }
 }
 

@@ -22,7 +22,7 @@ use zuora::links::OwnHosts;
 
 use crate::gateway::StartError;
 use crate::tokens::TokensOf;
-use crate::{restart, tokens, wiring};
+use crate::{reconcile, restart, tokens, wiring};
 
 /// How long connecting may take to an app that has its outcomes forwarded.
 const TO_APPS: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub(crate) struct Works {
     pub(crate) callout_identity: Option<Arc<Identity>>,
     signing_key: SigningKey,
     /// Remembers async requests, of all tenants and configurations.
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
     /// Carry outcomes to apps.
     pub(crate) couriers: Couriers,
     started: Config,
@@ -68,6 +68,7 @@ struct Wired {
     credentials: Credentials,
     soap_url: Option<config::BaseUrl>,
     settings: Settings,
+    reconciling: reconcile::Settings,
 }
 
 /// How a tenant is reached.
@@ -187,6 +188,18 @@ impl Works {
         tenants.filter_map(|it| Some((Arc::clone(&it.name), it.lanes.clone()?))).collect()
     }
 
+    /// The tenants that are configured, by name: the outcomes of their asynchronous requests are looked after.
+    pub(crate) fn reconciled(&self) -> Vec<Arc<str>> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.configured.keys().cloned().collect()
+    }
+
+    /// How the outcomes of a tenant's asynchronous requests are looked after; `None` if it is not configured any more.
+    pub(crate) fn reconciling(&self, tenant: &str) -> Option<reconcile::Settings> {
+        let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.configured.get(tenant).map(|wired| wired.reconciling.clone())
+    }
+
     fn gather(&self, config: &Config) -> Result<Materials, Vec<Unusable>> {
         let tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         Materials::gather(config, &tenants.configured, self.wire.as_ref())
@@ -297,7 +310,8 @@ impl Works {
             metrics: self.metrics.tenant(&written.name),
         });
         let (credentials, soap_url) = (written.credentials.clone(), written.soap_url.clone());
-        Wired { tenant, way, credentials, soap_url, settings }
+        let reconciling = wiring::reconciling(written);
+        Wired { tenant, way, credentials, soap_url, settings, reconciling }
     }
 }
 

@@ -1,0 +1,473 @@
+//! A Zuora behind pipes, whose history and jobs are as each test says, and a stopped clock.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Mutex;
+
+use admission::Start;
+use async_requests::{Memory, NewRequest, Outcome, State};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use proxy::{Connector, Stream};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const URL: &str = "https://gateway.example.com/_gateway/callouts/production";
+
+/// What Zuora was asked, when, and with which body.
+type Asked = (Instant, String, String);
+
+#[derive(Default)]
+struct Zuora {
+    /// The pages of the callouts that failed, and of all, as they are asked for; an empty one when there are no more.
+    failed: Mutex<VecDeque<Value>>,
+    all: Mutex<VecDeque<Value>>,
+    /// The answers about jobs.
+    jobs: Mutex<VecDeque<(u16, Value)>>,
+    /// The statuses of answers to those who ask for callouts; 202 when there are no more.
+    resend: Mutex<VecDeque<u16>>,
+    /// Whether the history cannot be read.
+    is_down: Mutex<bool>,
+    asked: Mutex<Vec<Asked>>,
+}
+
+impl Zuora {
+    async fn answer(&self, request: Request<Incoming>) -> (u16, Value) {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        if head.uri.path() == "/oauth/token" {
+            let token = json!({"access_token": "t", "token_type": "bearer", "expires_in": 360_000});
+            return (200, token);
+        }
+        let target = head.uri.path_and_query().unwrap().to_string();
+        let entity = head.headers.get("zuora-entity-ids").map_or("", |it| it.to_str().unwrap());
+        let asked = format!("{} {target} {entity}", head.method).trim_end().to_owned();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        self.asked.lock().unwrap().push((Instant::now(), asked, body));
+        let next = |pages: &Mutex<VecDeque<Value>>| {
+            let page = pages.lock().unwrap().pop_front();
+            (200, page.unwrap_or_else(|| json!({"calloutHistories": [], "success": true})))
+        };
+        match head.uri.path() {
+            "/v1/notification-history/callout" if *self.is_down.lock().unwrap() => {
+                (403, json!({"success": false}))
+            }
+            "/v1/notification-history/callout" if target.contains("failedOnly=false") => {
+                next(&self.all)
+            }
+            "/v1/notification-history/callout" => next(&self.failed),
+            "/notifications/callout-histories/resend" => {
+                (self.resend.lock().unwrap().pop_front().unwrap_or(202), json!({}))
+            }
+            path if path.starts_with("/v1/async-jobs/") => {
+                self.jobs.lock().unwrap().pop_front().expect("nobody asks about a job that ended")
+            }
+            path => panic!("nobody asks for {path}"),
+        }
+    }
+}
+
+/// A gateway that looks after the requests of one tenant.
+struct Scene {
+    zuora: Arc<Zuora>,
+    registry: Arc<Registry>,
+    looking: JoinHandle<()>,
+    begun: Instant,
+    _state: TempDir,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.looking.abort();
+    }
+}
+
+impl Scene {
+    fn of(zuora: Zuora) -> Self {
+        Self::over(zuora, "", Registry::new(Memory::default()))
+    }
+
+    fn over(zuora: Zuora, tenant: &str, registry: Arc<Registry>) -> Self {
+        let state = TempDir::new().unwrap();
+        let text = format!(
+            "state_dir: {}
+tenants:
+  production:
+    base_url: https://rest.zuora.com
+    credentials: {{oauth: {{client_id: id, client_secret: secret}}}}
+    async: {{callouts: {{public_url: 'https://gateway.example.com', username: u, password: p}}, reconcile_after: 5m, unknown_after: 24h}}
+{tenant}
+apps:
+  batch: {{tenant: production, client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11, secret: s}}
+",
+            state.path().display()
+        );
+        let config = config::parse(&text, Path::new("F"), &config::ProcessEnvironment)
+            .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let zuora = Arc::new(zuora);
+        let wire = through(Arc::clone(&zuora));
+        let works = Arc::new(Works::start_over(&config, Start::Full, Some(wire)).unwrap());
+        let looking = start(works, Arc::clone(&registry));
+        Self { zuora, registry, looking, begun: Instant::now(), _state: state }
+    }
+
+    /// A request that Zuora took under `zuora_id`.
+    async fn accepted(&self, track_id: &str, zuora_id: &str, form: Form) -> Record {
+        accepted(&self.registry, track_id, zuora_id, form, None).await
+    }
+
+    async fn state(&self, track_id: &str) -> State {
+        self.record(track_id).await.state
+    }
+
+    async fn record(&self, track_id: &str) -> Record {
+        self.registry.find(&key(track_id)).await.unwrap().unwrap()
+    }
+
+    /// What Zuora was asked so far, with the seconds after which it was.
+    fn asked(&self) -> Vec<(u64, String)> {
+        let asked = self.zuora.asked.lock().unwrap();
+        let each = asked.iter().map(|(at, asked, _)| ((*at - self.begun).as_secs(), asked.clone()));
+        each.collect()
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        let asked = self.zuora.asked.lock().unwrap();
+        asked.iter().map(|(.., body)| body.clone()).filter(|body| !body.is_empty()).collect()
+    }
+}
+
+async fn accepted(
+    registry: &Arc<Registry>,
+    track_id: &str,
+    zuora_id: &str,
+    form: Form,
+    entity: Option<&str>,
+) -> Record {
+    let begun = registry.begin(NewRequest {
+        key: key(track_id),
+        app: "batch".into(),
+        entity: entity.map(Arc::from),
+        operation: Some("POST_Account".into()),
+        method: "POST".into(),
+        path: "/v1/accounts".into(),
+        form,
+    });
+    begun.await.unwrap().accepted(Some(zuora_id)).await.unwrap().unwrap()
+}
+
+fn key(track_id: &str) -> Key {
+    Key { tenant: "production".into(), track_id: track_id.into() }
+}
+
+/// Opens a pipe to the Zuora of the test.
+fn through(zuora: Arc<Zuora>) -> Connector {
+    Connector::through(move |_| {
+        let zuora = Arc::clone(&zuora);
+        Box::pin(async move {
+            let (ours, theirs) = tokio::io::duplex(16 * 1024);
+            let service = service_fn(move |request| {
+                let zuora = Arc::clone(&zuora);
+                async move {
+                    let (status, body) = zuora.answer(request).await;
+                    let body = Full::new(Bytes::from(body.to_string()));
+                    let answer = Response::builder().status(status);
+                    let answer = answer.header("content-type", "application/json").body(body);
+                    Ok::<_, Infallible>(answer.unwrap())
+                }
+            });
+            let serving = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(theirs), service);
+            tokio::spawn(serving);
+            Ok(Stream::new(TokioIo::new(ours)))
+        })
+    })
+}
+
+/// An entry of the history, of a callout to `url` that was answered with `code`.
+fn entry(id: &str, url: &str, code: u16, context: &Value) -> Value {
+    json!({"id": id, "requestUrl": url, "responseCode": code, "eventContext": context, "notification": "n"})
+}
+
+fn page(entries: &[Value], next: Option<&str>) -> Value {
+    json!({"calloutHistories": entries, "nextPage": next, "success": true})
+}
+
+fn told(zuora_id: &str, track_id: &str) -> Value {
+    json!({"request": {"id": zuora_id, "trackId": track_id}, "state": "succeeded", "data": {"id": "8a"}})
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_stays_away_is_looked_up_and_none_before() {
+    let failed = page(&[entry("h1", URL, 503, &told("r1", "batch-1"))], None);
+    let scene = Scene::of(Zuora { failed: Mutex::new([failed].into()), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(5 * MINUTE - SECOND).await;
+    assert_eq!(scene.asked(), []);
+    sleep(67 * SECOND).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+    let asked = scene.asked();
+    let [(at, query)] = &asked[..] else { panic!("one look is enough: {asked:?}") };
+    assert!((300..=366).contains(at), "{at}");
+    assert!(query.starts_with("GET /v1/notification-history/callout?failedOnly=true&startTime="));
+    sleep(60 * MINUTE).await;
+    assert_eq!(scene.asked().len(), 1, "nothing is overdue any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_page_is_read_wherever_zuora_says_that_it_is() {
+    let others: Vec<_> =
+        (0..40).map(|n| entry(&format!("o{n}"), URL, 500, &told("x", "y"))).collect();
+    let next = "https://localhost:8080/apps/v1/elsewhere?page=2&pageSize=40#x";
+    let pages = [
+        page(&others, Some(next)),
+        page(&[entry("h1", URL, 500, &told("r1", "batch-1").to_string().into())], Some(next)),
+        page(&[], None),
+    ];
+    let scene = Scene::of(Zuora { failed: Mutex::new(pages.into()), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(7 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+    let asked: Vec<_> = scene.asked().into_iter().map(|(_, asked)| asked).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked[1], "GET /v1/notification-history/callout?page=2&pageSize=40");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_to_others_is_not_believed() {
+    let elsewhere = "https://gateway.example.com/_gateway/callouts/sandbox";
+    let entries = [entry("h1", elsewhere, 500, &told("r1", "batch-1"))];
+    let scene =
+        Scene::of(Zuora { failed: Mutex::new([page(&entries, None)].into()), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(7 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Accepted);
+    assert_eq!(scene.bodies(), Vec::<String>::new(), "nor is it asked for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callout_that_failed_and_tells_nothing_is_asked_for_less_and_less_often() {
+    let silent =
+        || page(&[entry("h1", URL, 503, &json!(null)), entry("h2", URL, 200, &json!(null))], None);
+    let scene = Scene::of(Zuora {
+        failed: Mutex::new(std::iter::repeat_with(silent).take(60).collect()),
+        ..Zuora::default()
+    });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(120 * MINUTE).await;
+
+    let asked = scene.asked();
+    let resent: Vec<_> = asked.iter().filter(|(_, it)| it.starts_with("POST ")).collect();
+    let minutes: Vec<_> = resent.iter().map(|(at, _)| at / 60).collect();
+    // After five minutes, and ten, twenty, forty and sixty more, and what the rest between two looks adds.
+    assert_eq!(minutes.len(), 4, "{minutes:?}");
+    for (pause, expected) in minutes.windows(2).map(|two| two[1] - two[0]).zip([10, 20, 40]) {
+        assert!((expected..=expected + 7).contains(&pause), "{minutes:?}");
+    }
+    assert!(resent.iter().all(|(_, it)| it == "POST /notifications/callout-histories/resend"));
+    assert!(scene.bodies().iter().all(|body| body == r#"["h1"]"#), "{:?}", scene.bodies());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callout_about_something_else_is_not_asked_for() {
+    let entries = [entry("h1", URL, 503, &json!({"<Request.ID>": "another"}))];
+    let scene =
+        Scene::of(Zuora { failed: Mutex::new([page(&entries, None)].into()), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(7 * MINUTE).await;
+
+    assert_eq!(scene.bodies(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_gone_does_not_keep_the_others_from_being_sent_again() {
+    let entries = [entry("h1", URL, 503, &json!(null)), entry("h2", URL, 503, &json!(null))];
+    let scene = Scene::of(Zuora {
+        failed: Mutex::new([page(&entries, None)].into()),
+        resend: Mutex::new([400, 400, 202].into()),
+        ..Zuora::default()
+    });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(7 * MINUTE).await;
+
+    assert_eq!(scene.bodies(), [r#"["h1","h2"]"#, r#"["h1"]"#, r#"["h2"]"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_zuora_takes_for_delivered_is_looked_through_as_well() {
+    let all = page(&[entry("h1", URL, 200, &told("r1", "batch-1"))], None);
+    let scene = Scene::of(Zuora { all: Mutex::new([all].into()), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(30 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+    let everything = scene.asked().into_iter().filter(|(_, it)| it.contains("failedOnly=false"));
+    assert_eq!(everything.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_that_bring_nothing_become_fewer() {
+    let scene = Scene::of(Zuora::default());
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(24 * 60 * MINUTE).await;
+
+    let failed = scene.asked().into_iter().filter(|(_, it)| it.contains("failedOnly=true")).count();
+    assert!((240..=300).contains(&failed), "about one in five minutes: {failed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_tells_is_unknown_after_a_day_and_may_still_become_known() {
+    let scene = Scene::of(Zuora::default());
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(24 * 60 * MINUTE - SECOND).await;
+    assert_eq!(scene.state("batch-1").await, State::Accepted);
+    sleep(6 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Unknown);
+
+    let late = async_requests::Report {
+        zuora_id: Some("r1".into()),
+        track_id: None,
+        notification_id: None,
+        outcome: Outcome::Succeeded { data: serde_json::Map::new() },
+    };
+    scene.registry.take_in(&"production".into(), late).await.unwrap();
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_looked_up_is_given_up_a_little_later() {
+    let scene = Scene::of(Zuora { is_down: Mutex::new(true), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(24 * 60 * MINUTE + 4 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Accepted, "the next look may find it");
+    sleep(7 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_entity_is_asked_for_its_own() {
+    let entities = "    entities: [6f1f2c52-7d0c-4b57-9d4c-000000000001, 6f1f2c52-7d0c-4b57-9d4c-000000000002]";
+    let scene = Scene::over(Zuora::default(), entities, Registry::new(Memory::default()));
+    for (track_id, zuora_id, entity) in [
+        ("batch-1", "r1", "6f1f2c52-7d0c-4b57-9d4c-000000000001"),
+        ("batch-2", "r2", "6f1f2c52-7d0c-4b57-9d4c-000000000002"),
+    ] {
+        accepted(&scene.registry, track_id, zuora_id, Form::Async, Some(entity)).await;
+    }
+
+    sleep(6 * MINUTE + 6 * SECOND).await;
+
+    let mut entities: Vec<_> =
+        scene.asked().iter().map(|(_, it)| it.rsplit(' ').next().unwrap().to_owned()).collect();
+    entities.sort();
+    entities.dedup();
+    assert_eq!(
+        entities,
+        ["6f1f2c52-7d0c-4b57-9d4c-000000000001", "6f1f2c52-7d0c-4b57-9d4c-000000000002"]
+    );
+}
+
+fn processing() -> (u16, Value) {
+    (200, json!({"status": "Processing", "errors": null, "result": null, "success": true}))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_asked_for_its_state_until_it_has_ended() {
+    let done = json!({"status": "Completed", "result": {"orderNumber": "O-1", "status": "Pending"}, "success": true});
+    let jobs = std::iter::repeat_with(processing).take(12).chain([(200, done)]);
+    let scene = Scene::of(Zuora { jobs: Mutex::new(jobs.collect()), ..Zuora::default() });
+    scene.accepted("batch-1", "j1", Form::OrderJob).await;
+
+    sleep(5 * MINUTE).await;
+
+    let record = scene.record("batch-1").await;
+    let Some(Outcome::Succeeded { data }) = record.outcome else { panic!("{record:?}") };
+    assert_eq!(Value::from(data), json!({"orderNumber": "O-1", "status": "Pending"}));
+    let asked = scene.asked();
+    assert!(asked.iter().all(|(_, it)| it == "GET /v1/async-jobs/j1"), "{asked:?}");
+    let times: Vec<_> = asked.iter().map(|(at, _)| *at).collect();
+    assert_eq!(times.len(), 13, "{times:?}");
+    assert_eq!(times[0], 1);
+    let pauses: Vec<_> = times.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(pauses.last().is_some_and(|last| (15..=17).contains(last)), "{pauses:?}");
+    assert!(pauses[0] <= 2, "{pauses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_job_is_a_failure_though_asking_succeeded() {
+    let failed = json!({"status": "Failed", "errors": "[40000050]: locked", "result": null, "success": true});
+    let scene = Scene::of(Zuora { jobs: Mutex::new([(200, failed)].into()), ..Zuora::default() });
+    scene.accepted("batch-1", "j1", Form::OrderJob).await;
+
+    sleep(2 * SECOND).await;
+
+    let Some(Outcome::Failed { reasons, .. }) = scene.record("batch-1").await.outcome else {
+        panic!("it failed")
+    };
+    assert_eq!(reasons, [json!({"code": "40000050", "message": "locked"})]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_fails_says_nothing_of_the_job() {
+    let jobs = [
+        (404, json!({"success": false})),
+        (200, json!({"success": false, "reasons": [{"code": 50000040, "message": "no such job"}]})),
+        (200, json!({"status": "Completed", "result": {}, "success": true})),
+    ];
+    let scene = Scene::of(Zuora { jobs: Mutex::new(jobs.into()), ..Zuora::default() });
+    scene.accepted("batch-1", "j1", Form::OrderJob).await;
+
+    sleep(3 * SECOND).await;
+    assert_eq!(scene.state("batch-1").await, State::Accepted);
+    sleep(30 * SECOND).await;
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_of_an_earlier_life_are_followed_as_well() {
+    let registry = Registry::new(Memory::default());
+    accepted(&registry, "batch-1", "j1", Form::OrderJob, None).await;
+    let done = json!({"status": "Completed", "result": {}, "success": true});
+    let zuora = Zuora { jobs: Mutex::new([(200, done)].into()), ..Zuora::default() };
+
+    let scene = Scene::over(zuora, "", registry);
+    sleep(3 * SECOND).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_nobody_waits_for_any_more_is_left_alone() {
+    let jobs = std::iter::repeat_with(processing).take(20_000);
+    let scene = Scene::of(Zuora { jobs: Mutex::new(jobs.collect()), ..Zuora::default() });
+    scene.accepted("batch-1", "j1", Form::OrderJob).await;
+
+    sleep(24 * 60 * MINUTE + 6 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Unknown);
+    let asked = scene.asked().len();
+    sleep(60 * MINUTE).await;
+    assert_eq!(scene.asked().len(), asked);
+}
