@@ -1,15 +1,19 @@
 //! The whole road over in-memory pipes and a stopped clock: real hyper on both ends, a scripted Zuora as the judge.
 //! Minutes of waiting take no time, and moments can be compared exactly.
 
+mod callouts;
 mod errands;
 mod later;
 mod limit_types;
 mod links;
+mod outcomes;
 mod repeats;
 mod scene;
 mod shared;
 mod soap;
 mod wishes;
+
+use std::sync::Arc;
 
 use http::StatusCode;
 use scene::{Reply, Scene, refusal};

@@ -30,11 +30,17 @@ use zuora::Policy;
 use zuora::links::OwnHosts;
 
 use crate::{
-    App, Async, Budgets, Connector, Entity, Errand, ErrandFailed, OWN_APP, POOLS, Peer, Proxy,
-    RetryPolicy, RewriteRule, Stream, Table, Tenant, TrackIdPolicy, Upstream, ValidTrackId, Ways,
+    App, Async, Budgets, Connector, Entity, Errand, ErrandFailed, OWN_APP, POOLS, Peer, Port,
+    Proxy, RetryPolicy, RewriteRule, Stream, Table, Tenant, TrackIdPolicy, Upstream, ValidTrackId,
+    Ways,
 };
 
 pub(super) const SECRET: &str = "the secret of the app";
+
+/// What callouts show.
+pub(super) const CALLOUT_USERNAME: &str = "zuora";
+pub(super) const CALLOUT_PASSWORD: &str = "the password: of callouts";
+pub(super) const PREVIOUS_PASSWORD: &str = "the password before";
 
 /// How much a pipe holds: less than an answer, so that a reader who does not read is noticed.
 const PIPE: usize = 16 * 1024;
@@ -237,6 +243,7 @@ pub(super) struct Scene {
     proxy: Arc<Proxy>,
     admission: Arc<Admission>,
     metrics: Arc<Metrics>,
+    port: Port,
 }
 
 impl Scene {
@@ -352,7 +359,11 @@ impl Scene {
             response_timeout: Duration::from_secs(125),
             async_requests: script.later.get().cloned().map(|later| Async {
                 registry: later.registry,
-                callouts: Some(CalloutCredentials::of_nobody()),
+                callouts: Some(CalloutCredentials::new(
+                    CALLOUT_USERNAME,
+                    CALLOUT_PASSWORD,
+                    Some(PREVIOUS_PASSWORD),
+                )),
                 rewrite: later.rewrite,
                 reconcile_after: Duration::from_secs(300),
                 unknown_after: Duration::from_secs(86400),
@@ -384,7 +395,7 @@ impl Scene {
         let table = Table::new(vec![vec![app("app")]], doors, Ways::default());
         let table = table.with_own_apps(vec![app(OWN_APP)]);
         let proxy = Proxy::new(table, Arc::clone(&metrics));
-        Self { script, proxy, admission, metrics }
+        Self { script, proxy, admission, metrics, port: Port::Both }
     }
 
     /// Refuses so many connections before it takes one.
@@ -488,15 +499,51 @@ impl Scene {
         sender.send_request(request).await.unwrap().status()
     }
 
+    /// The same, met at another port.
+    pub(super) fn at(self, port: Port) -> Self {
+        Self { port, ..self }
+    }
+
+    /// Asks with these fields besides the usual ones, and returns with the head of the answer.
+    pub(super) async fn open_with(&self, path: &str, fields: &[(&str, &str)]) -> Reading {
+        self.send("GET", path, fields, Full::default().boxed()).await
+    }
+
+    /// Calls with these fields and a body of no announced length.
+    pub(super) async fn in_chunks(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let chunks: Vec<_> = body.as_bytes().chunks(8 * 1024).map(Bytes::copy_from_slice).collect();
+        let frames = futures_util::stream::iter(chunks).map(|chunk| Ok(Frame::data(chunk)));
+        self.send(method, path, fields, BodyExt::boxed(StreamBody::new(frames))).await.whole().await
+    }
+
     /// Sends a body of an announced length that begins to arrive only after a while.
     pub(super) async fn upload(&self, path: &str, length: usize, after: Duration) -> Answer {
+        self.upload_with(path, &[], length, after).await
+    }
+
+    /// The same with these fields besides the usual ones.
+    pub(super) async fn upload_with(
+        &self,
+        path: &str,
+        fields: &[(&str, &str)],
+        length: usize,
+        after: Duration,
+    ) -> Answer {
         let late = futures_util::stream::once(async move {
             sleep(after).await;
             Ok(Frame::data(Bytes::from("x".repeat(length))))
         });
         let body = BodyExt::boxed(StreamBody::new(late));
         let length = length.to_string();
-        self.send("POST", path, &[("content-length", &length)], body).await.whole().await
+        let announced = [("content-length", &*length)];
+        let fields: Vec<_> = announced.iter().chain(fields).copied().collect();
+        self.send("POST", path, &fields, body).await.whole().await
     }
 
     /// Sends a body of unknown length.
@@ -515,9 +562,10 @@ impl Scene {
     ) -> Reading {
         let (ours, theirs) = tokio::io::duplex(PIPE);
         let proxy = Arc::clone(&self.proxy);
+        let peer = Peer { port: self.port, ..Peer::default() };
         let service = service_fn(move |request| {
-            let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.handle(request, &Peer::default()).await) }
+            let (proxy, peer) = (Arc::clone(&proxy), peer.clone());
+            async move { Ok::<_, Infallible>(proxy.handle(request, &peer).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(theirs), service);
