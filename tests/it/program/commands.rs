@@ -62,6 +62,30 @@ async fn check_shows_which_limits_are_only_counted_and_which_nothing_is_known_to
 }
 
 #[tokio::test]
+async fn check_shows_where_callouts_lead_and_who_may_get_a_202_unasked() {
+    let state = TempDir::new().unwrap();
+    let check = async |rewrite: &str| {
+        let callouts = "{public_url: https://gw.example.com, username: zuora, password: word}";
+        let keys = vec![format!("async: {{callouts: {callouts}, rewrite: {rewrite}}}")];
+        let yaml = Yaml { tenant: keys, ..Yaml::default() };
+        let (_directory, path) = file(&yaml.text("https://rest.zuora.com", state.path()));
+        let output = run(&["check", "--config", &path]).await;
+        assert_ended(&output, 0);
+        output.out
+    };
+
+    let asked_for = check("[{when: on_request}, {when: never}]").await;
+    let always = check("[{when: on_request}, {when: always}]").await;
+    let waiting = check("[{when_waiting: 5s}]").await;
+
+    let leads = "\n    callouts to https://gw.example.com/_gateway/callouts/production\n";
+    let note = "note: `async.rewrite` of tenant `production` has writes answered 202";
+    assert!(asked_for.contains(leads) && !asked_for.contains("note:"), "{asked_for}");
+    assert!(always.contains(leads) && always.contains(note), "{always}");
+    assert!(waiting.contains(note), "{waiting}");
+}
+
+#[tokio::test]
 async fn check_shows_how_tenants_are_meant_and_lists_where_zuora_is() {
     let first = "402880e4-9d1f-4c39-8a11-5f6e7d8c9b0a";
     let text = |sandbox: &str| {

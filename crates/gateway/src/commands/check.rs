@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use config::{BaseUrl, Config};
+use config::{BaseUrl, Config, When};
 use http::uri::Scheme;
 use proxy::POOLS;
 use zuora::{DATA_CENTRES, DataCentre};
@@ -58,6 +58,14 @@ impl Check {
                 text,
                 "  note: no operation is known to count against `{name}`: this limit of tenant `{}` holds for those that \
                  Zuora says do",
+                tenant.name
+            );
+        }
+        for tenant in later_unasked(&config) {
+            let _ = writeln!(
+                text,
+                "  note: `async.rewrite` of tenant `{}` has writes answered 202 that did not ask for it: their apps must \
+                 read that as \"not yet\"",
                 tenant.name
             );
         }
@@ -119,6 +127,18 @@ fn ways(text: &mut String, tenant: &config::Tenant) {
         let default = if at == 0 { ", the default" } else { "" };
         let _ = writeln!(text, "    entity {}{name}{default}", entity.id);
     }
+    if let Some(callouts) = &tenant.async_requests.callouts {
+        let url = &callouts.public_url;
+        let _ = writeln!(text, "    callouts to {url}/_gateway/callouts/{}", tenant.name);
+    }
+}
+
+/// The tenants some of whose writes are carried out later although nobody asked for it.
+fn later_unasked(config: &Config) -> impl Iterator<Item = &config::Tenant> {
+    config.tenants.iter().filter(|tenant| {
+        let mut rewrite = tenant.async_requests.rewrite.iter();
+        rewrite.any(|entry| matches!(entry.when, When::Always | When::Waiting(_)))
+    })
 }
 
 /// The tenants of an app that none of its calls can mean, with its name.

@@ -556,3 +556,35 @@ fn an_entry_that_is_none_says_what_to_write() {
         assert_eq!(Rule::parse(entry).unwrap().to_string(), entry);
     }
 }
+
+#[test]
+fn an_entry_tells_which_operations_it_names() {
+    let check = |entry: &str, expected: &[&str]| {
+        let rule = Rule::parse(entry).unwrap();
+        let named: Vec<_> = rule.operations().map(|operation| operation.id).collect();
+        assert_eq!(named, expected, "{entry}");
+    };
+
+    check("operation POST_Order", &["POST_Order"]);
+    check("POST /v1/orders", &["POST_Order"]);
+    check("POST /rest/v1/orders/", &["POST_Order"]);
+    // Its last segment is what the template has a parameter for, unless another one names it.
+    check("PUT /v1/orders/O-1", &["PUT_Order"]);
+    check("POST /v1/orders/*", &["POST_PreviewOrder"]);
+    check("PUT /v1/orders/*/can*", &["PUT_OrderCancel"]);
+    check(
+        "POST /v1/async/**",
+        &["POST_CreateOrderAsynchronously", "POST_PreviewOrderAsynchronously"],
+    );
+    check(
+        "* /v1/async/orders/*",
+        &["POST_PreviewOrderAsynchronously", "deleteOrderAsynchronously"],
+    );
+    check("HEAD /v1/orders/O-1", &["GET_Order"]);
+    check("PATCH /v1/orders", &[]);
+    check("POST /V1/orders", &[]);
+    check("POST /v9/**", &[]);
+    check("SOAP query", &[]);
+    check("SOAP *", &[]);
+    assert_eq!(Rule::parse("* /**").unwrap().operations().count(), operations().len());
+}
