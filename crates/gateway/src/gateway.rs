@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use admission::{Admission, Start};
+use async_requests::Registry;
 use config::Config;
 use proxy::{LONGEST_WORK, Port};
 use tokio::signal::unix::Signal;
@@ -21,6 +22,9 @@ use crate::works::{Unusable, Works};
 /// How many connections may be open where only callouts come in: more than Zuora opens, and few enough that they are no
 /// burden.
 const CALLOUT_CONNECTIONS: usize = 512;
+
+/// How long the registry of async requests may take to write what it was told last: as long as a slow disk may.
+const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
 /// Why a gateway cannot start, although its configuration is sound.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +44,9 @@ pub enum StartError {
     /// The key that signs the tokens of apps can neither be read nor made.
     #[error("no signing key: set `signing_key`, or let the gateway write in `state_dir`")]
     SigningKey(#[source] credentials::SigningKeyError),
+    /// What is remembered of async requests can neither be read nor made.
+    #[error("no registry of async requests, which `async.callouts` of a tenant needs")]
+    Registry(#[source] async_requests::OpenError),
 }
 
 /// A gateway that serves.
@@ -63,7 +70,7 @@ impl Gateway {
     /// Opens both ports and serves. The first token is asked for at once.
     ///
     /// # Errors
-    /// If a port cannot be opened, or a certificate or the signing key cannot be used.
+    /// If a port cannot be opened, or a certificate, the signing key or the registry of async requests cannot be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let (alive, start) = alive::begin(&config.state_dir);
         match Self::serve(config, start).await {
@@ -79,7 +86,7 @@ impl Gateway {
     }
 
     async fn serve(config: &Config, start: Start) -> Result<Self, StartError> {
-        let works = Arc::new(Works::start(config, start)?);
+        let works = Arc::new(Works::begin(config, start).await?);
         let at = |address| move |cause| StartError::Listen { address, cause };
 
         let (listen, observe) = (&config.listen, config.admin.address);
@@ -105,7 +112,8 @@ impl Gateway {
         works.metrics.config_in_sync(true);
 
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
-        let reconciling = reconcile::start(Arc::clone(&works), Arc::clone(&works.registry));
+        let reconciling =
+            reconcile::start(Arc::clone(&works), Arc::clone(&works.remembering.registry));
         Ok(Self {
             address: server.address().map_err(at(listen.address))?,
             admin_address: admin_server.address().map_err(at(observe))?,
@@ -188,6 +196,7 @@ impl Gateway {
         if let Some(following) = self.following {
             following.abort();
         }
+        close(&self.works.remembering.registry).await;
         // Whatever was cut off may still be at Zuora: then the next life must know.
         if let Some(alive) = self.alive.filter(|_| ended && drained) {
             alive.end().await;
@@ -195,6 +204,17 @@ impl Gateway {
         self.stop_admin.cancel();
         let _ = self.serving_admin.await;
         ended && drained
+    }
+}
+
+/// Closes the registry, behind all who write in it.
+async fn close(registry: &Registry) {
+    match timeout(LONGEST_CLOSE, registry.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the registry of async requests did not close well")
+        }
+        Err(_) => tracing::warn!("the registry of async requests did not close in time"),
     }
 }
 

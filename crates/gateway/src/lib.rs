@@ -6,6 +6,7 @@ mod gateway;
 mod portless;
 mod reconcile;
 mod reload;
+mod remembering;
 mod restart;
 mod tokens;
 mod wiring;

@@ -7,7 +7,6 @@ use admission::{
     Admission, AppRate, AppSettings, OnRefusal, PoolSettings, Priority, QueueBounds, RateLimits,
     Settings,
 };
-use async_requests::Registry;
 use config::{AppSecret, Config, InvalidTrackId};
 use credentials::{
     AltName, AppCredential, CalloutCredentials, CertificateName, DistinguishedName, SecretDigest,
@@ -22,6 +21,7 @@ use tokio::time::Duration;
 use zuora::Policy;
 
 use crate::reconcile;
+use crate::remembering::Remembering;
 use crate::tokens::OfEntity;
 
 /// The names that become labels.
@@ -254,14 +254,15 @@ pub(crate) fn track_ids(policy: config::TrackIdPolicy) -> TrackIdPolicy {
 pub(crate) fn async_requests(
     config: &Config,
     written: &config::Async,
-    registry: &Arc<Registry>,
+    remembering: &Remembering,
 ) -> Async {
-    let callouts = written.callouts.as_ref().map(|callouts| {
+    let callouts = written.callouts.as_ref().filter(|_| remembering.is_lasting);
+    let callouts = callouts.map(|callouts| {
         let previous = callouts.previous_password.as_ref().map(config::Secret::expose);
         CalloutCredentials::new(&callouts.username, callouts.password.expose(), previous)
     });
     Async {
-        registry: Arc::clone(registry),
+        registry: Arc::clone(&remembering.registry),
         callouts,
         rewrite: written.rewrite.iter().map(|rule| rewrite_rule(config, rule)).collect(),
         reconcile_after: written.reconcile_after,

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use admission::{Admission, Lanes, Settings, Start};
-use async_requests::{Memory, Registry};
 use config::{Config, Credentials};
 use credentials::{Apps, Logins, SecretDigest, SigningKey};
 use http::Uri;
@@ -21,6 +20,7 @@ use tokio::time::Duration;
 use zuora::links::OwnHosts;
 
 use crate::gateway::StartError;
+use crate::remembering::Remembering;
 use crate::tokens::TokensOf;
 use crate::{reconcile, restart, tokens, wiring};
 
@@ -39,7 +39,7 @@ pub(crate) struct Works {
     pub(crate) callout_identity: Option<Arc<Identity>>,
     signing_key: SigningKey,
     /// Remembers async requests, of all tenants and configurations.
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) remembering: Remembering,
     /// Carry outcomes to apps.
     pub(crate) couriers: Couriers,
     started: Config,
@@ -116,18 +116,38 @@ impl Unusable {
 }
 
 impl Works {
-    /// Makes everything. Asks for the first tokens, so it must run within a runtime; opens no port.
-    pub(crate) fn start(config: &Config, start: Start) -> Result<Self, StartError> {
-        Self::start_over(config, start, None)
+    /// Makes everything, on what the registry in the state directory remembers. Asks for the first tokens; opens no port.
+    pub(crate) async fn begin(config: &Config, start: Start) -> Result<Self, StartError> {
+        let metrics = Metrics::new(&wiring::inventory(config));
+        let remembering =
+            Remembering::begin(config, &metrics).await.map_err(StartError::Registry)?;
+        Self::make(config, start, None, metrics, remembering)
     }
 
-    /// As [`start`](Self::start), but every tenant is reached over `wire` if there is one.
+    /// As [`begin`](Self::begin), but nothing is remembered beyond the process, and every tenant is reached over `wire`
+    /// if there is one. Must run within a runtime.
     pub(crate) fn start_over(
         config: &Config,
         start: Start,
         wire: Option<Connector>,
     ) -> Result<Self, StartError> {
         let metrics = Metrics::new(&wiring::inventory(config));
+        let remembering = Remembering::until_the_end(&metrics);
+        Self::make(config, start, wire, metrics, remembering)
+    }
+
+    /// As [`start_over`](Self::start_over) any network there is.
+    pub(crate) fn start(config: &Config, start: Start) -> Result<Self, StartError> {
+        Self::start_over(config, start, None)
+    }
+
+    fn make(
+        config: &Config,
+        start: Start,
+        wire: Option<Connector>,
+        metrics: Arc<Metrics>,
+        remembering: Remembering,
+    ) -> Result<Self, StartError> {
         let signing_key = match &config.signing_key {
             Some(secret) => SigningKey::from_secret(secret.expose()),
             None => {
@@ -137,22 +157,22 @@ impl Works {
         let nobody = Apps::new(Vec::new(), signing_key.clone(), None);
         let nobody = Table::new(Vec::new(), nobody, Ways::default());
         let token = config.admin.token.as_ref().map(|token| SecretDigest::of(token.expose()));
-        let registry = Registry::counting(Memory::default(), &metrics);
+        let registry = &remembering.registry;
         let mut works = Self {
             proxy: Proxy::new(nobody, Arc::clone(&metrics)),
             admin: admin::Admin::new(Arc::clone(&metrics), token),
-            couriers: Couriers::new(Arc::clone(&registry), Arc::clone(&metrics)),
+            couriers: Couriers::new(Arc::clone(registry), Arc::clone(&metrics)),
             metrics,
             identity: None,
             callout_identity: None,
             signing_key,
-            registry,
+            remembering,
             started: config.clone(),
             logins: Arc::default(),
             wire,
             tenants: Mutex::default(),
         };
-        works.admin.show_async_requests(Arc::clone(&works.registry));
+        works.admin.show_async_requests(Arc::clone(&works.remembering.registry));
         let mut materials = works.gather(config).map_err(StartError::Unusable)?;
         let shared = |identity: ServerConfig| Arc::new(Identity::new(identity));
         works.identity = materials.identity.take().map(shared);
@@ -171,7 +191,11 @@ impl Works {
         let materials = self.gather(config)?;
         // What nobody knew until now cannot have anything at Zuora.
         self.apply(config, materials, Start::Full);
-        Ok(restart::keys(&self.started, config))
+        let mut keys = restart::keys(&self.started, config);
+        if self.remembering.needs_restart(config) && !keys.contains(&"async_requests") {
+            keys.push("async_requests");
+        }
+        Ok(keys)
     }
 
     /// The admission of each tenant that is configured, by name.
@@ -305,7 +329,7 @@ impl Works {
             async_requests: Some(wiring::async_requests(
                 config,
                 &written.async_requests,
-                &self.registry,
+                &self.remembering,
             )),
             metrics: self.metrics.tenant(&written.name),
         });

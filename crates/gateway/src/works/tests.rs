@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use admission::LanesSnapshot;
+use async_requests::{Form, Key, NewRequest, State};
 use emulator::{Options, Tenant as Zuora};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -283,4 +284,56 @@ async fn credentials_of_another_kind_take_over_where_they_are_kept() {
         [false],
         "nor is it told to another by changing kind"
     );
+}
+
+const CALLOUTS: &str = "    async:\n      callouts: {public_url: https://gateway.example.com, username: zuora, password: hidden}\n";
+
+fn promises(tenant: &Tenant) -> bool {
+    tenant.async_requests.as_ref().is_some_and(|later| later.callouts.is_some())
+}
+
+#[tokio::test]
+async fn what_is_remembered_outlives_the_process() {
+    let scene = Scene::start().await;
+    let config = scene.config(&Scene::tenant("one", &scene.one, CALLOUTS));
+    let key = Key { tenant: "one".into(), track_id: "job-1".into() };
+    let new = NewRequest {
+        key: key.clone(),
+        app: "app".into(),
+        entity: None,
+        operation: None,
+        method: "POST".into(),
+        path: "/v1/accounts".into(),
+        form: Form::Async,
+    };
+
+    let works = Works::begin(&config, Start::Full).await.unwrap();
+    assert!(promises(&tenant(&works, "one")));
+    drop(works.remembering.registry.begin(new).await.unwrap());
+    works.remembering.registry.close().await.unwrap();
+    drop(works);
+    let works = Works::begin(&config, Start::Full).await.unwrap();
+
+    let found = works.remembering.registry.find(&key).await.unwrap();
+    assert_eq!(found.unwrap().state, State::Sending);
+    works.follow(&config).unwrap();
+    let after = tenant(&works, "one");
+    let registry = &after.async_requests.as_ref().unwrap().registry;
+    assert!(Arc::ptr_eq(registry, &works.remembering.registry), "it stays when files change");
+}
+
+#[tokio::test]
+async fn who_shares_a_state_directory_promises_nothing_that_needs_the_registry() {
+    let scene = Scene::start().await;
+    let with = |more: &str| scene.config(&Scene::tenant("one", &scene.one, more));
+
+    let works = Works::begin(&with(CALLOUTS), Start::Full).await.unwrap();
+    let refused = Works::begin(&with(CALLOUTS), Start::Full).await.unwrap_err();
+    assert!(matches!(refused, StartError::Registry(_)), "{refused}");
+    let second = Works::begin(&with(""), Start::Full).await.unwrap();
+
+    assert_eq!(second.follow(&with(CALLOUTS)).unwrap(), ["async_requests"]);
+    assert!(!promises(&tenant(&second, "one")));
+    assert!(works.follow(&with(CALLOUTS)).unwrap().is_empty());
+    assert!(promises(&tenant(&works, "one")));
 }
