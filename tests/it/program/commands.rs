@@ -680,6 +680,10 @@ async fn the_demo_ends_with_what_each_app_got() {
     }
     let tenant = "the tenant: limit 40, at most 40 at once, 0 refused; tokens issued: 1";
     assert!(output.out.contains(tenant), "{}", output.out);
+    let made = output.out.split("also had ").nth(1).and_then(|rest| rest.split(' ').next());
+    let known = output.out.split("came back: ").nth(1).and_then(|rest| rest.split('\n').next());
+    assert!(made.unwrap().parse::<u64>().unwrap() > 0, "{}", output.out);
+    assert_eq!(known, made, "{}", output.out);
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ impl Load {
     }
 }
 
-async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {
+pub(super) async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {
     let stream = TcpStream::connect(address).await.ok()?;
     stream.set_nodelay(true).ok()?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
@@ -164,7 +164,7 @@ async fn connect(address: SocketAddr) -> Option<SendRequest<Full<Bytes>>> {
 }
 
 /// Fetches a token for the app, from whoever listens at `address`.
-async fn token(address: SocketAddr, app: App) -> Option<String> {
+pub(super) async fn token(address: SocketAddr, app: App) -> Option<String> {
     let App { name, client_id, .. } = app;
     let form = format!(
         "grant_type=client_credentials&client_id={client_id}&client_secret=demo-secret-of-{name}"

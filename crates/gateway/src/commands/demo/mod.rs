@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use emulator::{Options, ServiceTime, Tenant};
+use emulator::{Definition, Options, ServiceTime, Tenant};
 use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use apps::{APPS, App, Load};
 use view::View;
+use writes::Writing;
 
 mod apps;
 mod view;
+mod writes;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -57,7 +59,12 @@ impl Demo {
         let tenant = Tenant::start(options).await.context("cannot start the emulated tenant")?;
         let gateway = match self.no_gateway {
             true => None,
-            false => Some(gateway_for(&tenant.base_url()).await?),
+            false => {
+                let gateway = gateway_for(&tenant.base_url()).await?;
+                let callouts = format!("http://{}/_gateway/callouts/demo", gateway.address());
+                tenant.set_definitions(&Definition::both(&callouts, "demo", CALLOUT_PASSWORD));
+                Some(gateway)
+            }
         };
         let (address, headline) = match &gateway {
             Some(gateway) => (gateway.address(), headline(gateway, &tenant)),
@@ -74,6 +81,8 @@ impl Demo {
 
         let loads = APPS.map(|app| Arc::new(Load::of(app)));
         let calling: Vec<_> = loads.iter().map(|load| Arc::clone(load).start(address)).collect();
+        // Without a gateway, nobody hears of outcomes.
+        let writing = gateway.as_ref().map(|_| Writing::start(APPS[0], address));
         let admissions = gateway.as_ref().map(Gateway::admissions).unwrap_or_default();
         let admission = admissions.first().map(|(_, admission)| admission.as_ref());
         let view = View::new(&loads, &tenant, admission);
@@ -83,7 +92,11 @@ impl Demo {
         for calling in calling {
             calling.stop();
         }
-        super::say(&view.summary(lasted))?;
+        let outcomes = match writing {
+            Some(writing) => Some(writing.finish().await),
+            None => None,
+        };
+        super::say(&view.summary(lasted, outcomes))?;
 
         if let Some(gateway) = gateway {
             gateway.stop(Duration::from_secs(5)).await;
@@ -121,6 +134,9 @@ fn headline(gateway: &Gateway, tenant: &Tenant) -> String {
     )
 }
 
+/// What the emulated tenant proves its callouts with; nobody else reaches the demo.
+const CALLOUT_PASSWORD: &str = "a password that everybody knows";
+
 /// What a demo keeps while it runs.
 fn state_dir() -> PathBuf {
     std::env::temp_dir().join(format!("zuora-gateway-demo-{}", std::process::id()))
@@ -141,6 +157,8 @@ tenants:
       oauth: {{client_id: demo, client_secret: demo}}
     concurrency: {{headroom: 0}}
     rate: {{per_minute: null, per_hour: null, per_day: null}}
+    async:
+      callouts: {{public_url: \"https://zuora-gateway.example\", username: demo, password: {CALLOUT_PASSWORD}}}
 apps:
 {apps}",
         state_dir().display()

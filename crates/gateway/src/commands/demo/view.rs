@@ -12,6 +12,7 @@ use emulator::{Ledger, Tenant};
 use tokio::time::Instant;
 
 use super::apps::{APPS, Load};
+use super::writes::Outcomes;
 
 /// The pool that the demo's apps share.
 const POOL: &str = "Default";
@@ -141,8 +142,8 @@ impl<'a> View<'a> {
         rates
     }
 
-    /// What each app got in `lasted`, and what the tenant says about it.
-    pub(super) fn summary(&self, lasted: Duration) -> String {
+    /// What each app got in `lasted`, what the tenant says about it, and what became of writes that were done later.
+    pub(super) fn summary(&self, lasted: Duration, outcomes: Option<Outcomes>) -> String {
         let ledger = self.tenant.counters();
         let total: u64 = self.loads.iter().map(|load| load.answered.load(Ordering::Relaxed)).sum();
         let mut text = String::from("\n");
@@ -174,6 +175,13 @@ impl<'a> View<'a> {
             ledger.token_calls - ledger.token_refused
         );
         text += &goodput(&ledger, total as f64 / lasted.as_secs_f64());
+        if let Some(Outcomes { accepted, known }) = outcomes {
+            let _ = writeln!(
+                text,
+                "  {} also had {accepted} accounts made later, with Prefer: respond-async; outcomes that came back: {known}",
+                APPS[0].name
+            );
+        }
         if self.admission.is_some() {
             text += "\n  the same without a gateway: zuora-gateway demo --no-gateway\n";
         }
