@@ -92,10 +92,7 @@ fn execute(
     began: Instant,
 ) -> AsyncOutcome {
     let call = &accepted.call;
-    let (answer, was_done) = match failure(accepted, fault) {
-        Some(failure) => (failure, false),
-        None => (tenant.execute(call), true),
-    };
+    let answer = failure(accepted, fault).unwrap_or_else(|| tenant.execute(call));
     drop(hold);
     tenant.book.enter(&Entry {
         began,
@@ -113,7 +110,7 @@ fn execute(
         idempotency_key: call.header("idempotency-key"),
         body_bytes: call.body_bytes,
         status: answer.status.as_u16(),
-        took_effect: was_done && call.operation.kind.is_write() && answer.succeeded(),
+        took_effect: call.operation.kind.is_write() && answer.succeeded(),
     });
     outcome::of(call, &answer)
 }
