@@ -212,7 +212,7 @@ async fn close(registry: &Registry) {
     match timeout(LONGEST_CLOSE, registry.close()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the registry of async requests did not close well")
+            tracing::warn!(%error, "the registry of async requests did not close well");
         }
         Err(_) => tracing::warn!("the registry of async requests did not close in time"),
     }
