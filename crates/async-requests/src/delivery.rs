@@ -7,13 +7,12 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-/// How often an outcome is tried before it is a dead letter.
-pub const DELIVERY_ATTEMPTS: u32 = 10;
+/// The pauses after each attempt that fails, in seconds: a restart of the app is hardly noticed, and an outage of two
+/// hours is outlasted.
+const PAUSES: [u64; 9] = [1, 2, 4, 15, 60, 300, 900, 3600, 3600];
 
-/// The pause after the first attempt that fails. Each further one is four times as long, up to [`LONGEST_PAUSE`], so
-/// that a restart of the app is hardly noticed and an outage of three hours is outlasted.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+/// How often an outcome is tried before it is a dead letter.
+pub const DELIVERY_ATTEMPTS: u32 = PAUSES.len() as u32 + 1;
 
 /// How far an outcome has come on its way to its app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,19 +65,15 @@ impl Delivery {
     #[must_use]
     pub fn after_failure(&self, trouble: Arc<str>, now: SystemTime, jitter: f64) -> Self {
         let failed = self.failed.saturating_add(1);
-        let stage = if failed >= DELIVERY_ATTEMPTS {
-            Stage::Dead(now)
-        } else {
-            Stage::Due(now + pause(failed).mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 4.0))
+        let stage = match PAUSES.get(self.failed as usize) {
+            None => Stage::Dead(now),
+            Some(pause) => {
+                let stretch = 1.0 + jitter.clamp(0.0, 1.0) / 4.0;
+                Stage::Due(now + Duration::from_secs(*pause).mul_f64(stretch))
+            }
         };
         Self { stage, failed, trouble: Some(trouble) }
     }
-}
-
-/// The pause after that many failed attempts.
-fn pause(failed: u32) -> Duration {
-    let factor = 4_u32.saturating_pow(failed.saturating_sub(1));
-    FIRST_PAUSE.saturating_mul(factor).min(LONGEST_PAUSE)
 }
 
 /// The apps whose outcomes are forwarded, and how whoever forwards them is woken. Cheap to clone.
@@ -126,7 +121,7 @@ mod tests {
         }
 
         let seconds: Vec<_> = pauses.iter().map(Duration::as_secs).collect();
-        assert_eq!(seconds, [1, 4, 16, 64, 256, 1024, 3600, 3600, 3600]);
+        assert_eq!(seconds, [1, 2, 4, 15, 60, 300, 900, 3600, 3600]);
         assert_eq!((delivery.failed, delivery.is_dead()), (10, true));
         assert_eq!(delivery.trouble.as_deref(), Some("answered 500"));
     }
