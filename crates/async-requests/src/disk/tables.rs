@@ -2,6 +2,7 @@
 //!
 //! Every way is derived from the record alone, so that it can be rebuilt from the records.
 
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::time::UNIX_EPOCH;
 
@@ -386,6 +387,12 @@ impl From<redb::Error> for Trouble {
             redb::Error::TableTypeMismatch { .. }
             | redb::Error::TypeDefinitionChanged { .. }
             | redb::Error::UpgradeRequired(_) => Self::Damaged(error.to_string()),
+            // How the library says that this is no file of its own, or not all of it.
+            redb::Error::Io(error)
+                if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+            {
+                Self::Damaged(error.to_string())
+            }
             redb::Error::DatabaseAlreadyOpen => Self::InUse,
             error => Self::Failed(error),
         }

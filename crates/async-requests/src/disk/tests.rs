@@ -1,1 +1,422 @@
+//! What goes wrong with files.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::Bound;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
+use tokio::task::JoinSet;
+
+use crate::disk::OpenError;
+use crate::testing::*;
+use crate::{Disk, Limits, NotBegun, Record, Registry, State, Taken};
+
+const LIMITS: Limits =
+    Limits { keep: Duration::from_secs(3600), max_records: 10_000, max_pending: 10_000 };
+
+async fn open(directory: &Path) -> Arc<Registry> {
+    Registry::new(Disk::open(directory, LIMITS).await.unwrap())
+}
+
+fn file(directory: &Path) -> PathBuf {
+    directory.join("async-requests.redb")
+}
+
+/// What would be found after the process had been killed now.
+fn copy(directory: &Path) -> tempfile::TempDir {
+    let copied = tempfile::tempdir().unwrap();
+    fs::copy(file(directory), file(copied.path())).unwrap();
+    copied
+}
+
+/// Everything that is known of an app's requests.
+async fn all(registry: &Arc<Registry>) -> Vec<Record> {
+    registry.list(&"batch".into(), None, None, 10_000).await.unwrap()
+}
+
+/// Some requests of every state.
+async fn fill(registry: &Arc<Registry>, prefix: &str, count: usize) {
+    let mut begun = JoinSet::new();
+    for number in 0..count {
+        let (registry, track_id) = (Arc::clone(registry), format!("{prefix}{number}"));
+        begun.spawn(async move {
+            match number % 4 {
+                0 => drop(registry.sent(named(&track_id)).await),
+                1 => registry.taken("batch", &track_id).await,
+                2 => drop(registry.done("batch", &track_id).await),
+                _ => {
+                    registry.taken("batch", &track_id).await;
+                    registry.give_up(&key(&track_id)).await.unwrap();
+                }
+            }
+        });
+    }
+    begun.join_all().await;
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart_and_after_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    registry.forward_to(["batch".into()]);
+    fill(&registry, "a", 40).await;
+    let (before, readings) = (all(&registry).await, registry.readings());
+
+    let killed = copy(directory.path());
+    registry.close().await.unwrap();
+    for directory in [killed.path(), directory.path()] {
+        let again = open(directory).await;
+
+        assert_eq!(all(&again).await, before);
+        assert_eq!(again.readings().apps, readings.apps);
+        assert_eq!(again.last_position(), readings.last_position);
+        assert_eq!(again.undelivered(&"batch".into(), 99).await.unwrap().len(), 20);
+        let taken = again.tell(told(Some("r-a1"), None, succeeded("1"))).await;
+        assert!(matches!(taken, Taken::News(it) if it.position > Some(readings.last_position)));
+    }
+}
+
+#[tokio::test]
+async fn nothing_can_be_asked_of_a_closed_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+
+    registry.close().await.unwrap();
+
+    assert!(registry.find(&key("a")).await.is_err());
+    assert!(matches!(registry.begin(named("a")).await, Err(NotBegun::Unstorable(_))));
+    assert!(!registry.readings().is_writable);
+}
+
+#[tokio::test]
+async fn the_files_are_their_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let state_dir = directory.path().join("new/state");
+
+    let _registry = open(&state_dir).await;
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&state_dir), mode(&file(&state_dir))), (0o700, 0o600));
+}
+
+#[tokio::test]
+async fn a_second_gateway_does_not_get_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+
+    let second = Disk::open(directory.path(), LIMITS).await;
+
+    let error = second.unwrap_err();
+    assert!(matches!(error, OpenError::InUse { .. }), "{error}");
+    assert!(error.to_string().contains(&directory.path().display().to_string()), "{error}");
+    registry.taken("batch", "a").await;
+}
+
+#[tokio::test]
+async fn what_a_newer_version_wrote_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    open(directory.path()).await.close().await.unwrap();
+    {
+        let database = redb::Database::open(file(directory.path())).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let about = redb::TableDefinition::<&str, u64>::new("about");
+        transaction.open_table(about).unwrap().insert("format", 2).unwrap();
+        transaction.commit().unwrap();
+    }
+
+    let error = Disk::open(directory.path(), LIMITS).await.unwrap_err();
+
+    assert!(matches!(error, OpenError::Newer { .. }), "{error}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    let again = Disk::open(directory.path(), LIMITS).await.unwrap_err();
+    assert!(again.to_string().contains("its format is 2"), "{again}");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_used_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file");
+    fs::write(&path, "").unwrap();
+
+    let error = Disk::open(&path, LIMITS).await.unwrap_err();
+
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+}
+
+/// Opens what is left of a registry with `before` in it, and checks that all that is found is as it was, or had been.
+async fn check_salvage(
+    directory: &Path,
+    before: &BTreeMap<String, Record>,
+    context: &str,
+) -> usize {
+    let registry = open(directory).await;
+    let found = all(&registry).await;
+    for record in &found {
+        let was = before.get(&*record.key.track_id);
+        let was = was.unwrap_or_else(|| panic!("{context}: {} was made up", record.key.track_id));
+        // Steps back are possible, inventions are not.
+        let is_earlier = record.state.is_pending() || record.state == State::Unknown;
+        assert!(record == was || is_earlier, "{context}: {record:?} was {was:?}");
+    }
+    // It works.
+    registry.done("batch", "afterwards").await;
+    registry.close().await.unwrap();
+    found.len()
+}
+
+#[tokio::test]
+async fn a_file_that_was_cut_off_is_set_aside_and_what_is_left_of_it_taken_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    fill(&registry, "a", 200).await;
+    let before = all(&registry).await.into_iter();
+    let before: BTreeMap<_, _> = before.map(|it| (it.key.track_id.to_string(), it)).collect();
+    registry.close().await.unwrap();
+    let bytes = fs::read(file(directory.path())).unwrap();
+
+    let mut found_of = Vec::new();
+    for eighths in [0, 1, 3, 5, 7] {
+        let cut = tempfile::tempdir().unwrap();
+        let length = bytes.len() * eighths / 8;
+        fs::write(file(cut.path()), &bytes[..length]).unwrap();
+
+        found_of.push(check_salvage(cut.path(), &before, &format!("{eighths}/8")).await);
+
+        let aside = cut.path().join("async-requests.redb.damaged-1");
+        if eighths > 0 {
+            assert_eq!(fs::read(aside).unwrap().len(), length);
+        }
+    }
+
+    assert_eq!(found_of[0], 0);
+    assert!(found_of.is_sorted(), "{found_of:?}");
+    assert!(found_of[4] > 100, "{found_of:?}");
+}
+
+#[tokio::test]
+async fn damage_anywhere_loses_no_more_than_what_is_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    fill(&registry, "a", 60).await;
+    let before = all(&registry).await.into_iter();
+    let before: BTreeMap<_, _> = before.map(|it| (it.key.track_id.to_string(), it)).collect();
+    let killed = copy(directory.path());
+    registry.close().await.unwrap();
+
+    for (how, source) in [("closed", directory.path()), ("killed", killed.path())] {
+        let bytes = fs::read(file(source)).unwrap();
+        for page in (0..bytes.len()).step_by(4096 * 11) {
+            let damaged = tempfile::tempdir().unwrap();
+            let mut bytes = bytes.clone();
+            let end = (page + 300).min(bytes.len());
+            bytes[page..end].fill(0xA5);
+            fs::write(file(damaged.path()), &bytes).unwrap();
+
+            let found = check_salvage(damaged.path(), &before, &format!("{how} {page}")).await;
+
+            // 300 bytes are part of two records at most.
+            assert!(found >= before.len() - 2, "{how} {page}: {found} of {}", before.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_that_is_met_while_it_works_is_mended_when_the_store_is_tended() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    fill(&registry, "a", 40).await;
+    let done = registry.done("batch", "done").await;
+    registry.close().await.unwrap();
+    let path = file(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    // A byte in the middle of an ended record, in every copy of it that there may be.
+    let text = b"\"data\":{\"id\":\"done\"}";
+    let places = memchr::memmem::find_iter(&bytes, text).collect::<Vec<_>>();
+    places.iter().for_each(|at| bytes[at + 15] ^= 1);
+    fs::write(&path, bytes).unwrap();
+    let registry = open(directory.path()).await;
+
+    let read = registry.find(&done.key).await;
+    let begun = registry.begin(named("b")).await;
+    registry.tend(LIMITS.keep).await;
+
+    assert!(read.is_err(), "{read:?}");
+    assert!(matches!(begun, Err(NotBegun::Unstorable(_))), "{begun:?}");
+    // What was written before the outcome is still there.
+    assert_eq!(registry.known("done").await.unwrap().state, State::Accepted);
+    assert_eq!(all(&registry).await.len(), 41);
+    registry.done("batch", "b").await;
+    assert!(directory.path().join("async-requests.redb.damaged-1").exists());
+}
+
+/// What a test does to a file.
+#[derive(Debug)]
+struct Faults {
+    /// So long may the file be.
+    quota: AtomicU64,
+    no_sync: AtomicBool,
+    syncs: AtomicU64,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        let (no_sync, syncs) = (AtomicBool::default(), AtomicU64::default());
+        Self { quota: AtomicU64::new(u64::MAX), no_sync, syncs }
+    }
+}
+
+#[derive(Debug)]
+struct Faulty {
+    file: FileBackend,
+    faults: Arc<Faults>,
+}
+
+impl Faulty {
+    fn room_for(&self, end: u64) -> io::Result<()> {
+        let is_full = end > self.faults.quota.load(Ordering::SeqCst);
+        if is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for Faulty {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if len > self.file.len()? {
+            self.room_for(len)?;
+        }
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.faults.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.faults.no_sync.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the disk is on fire"));
+        }
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.room_for(offset + data.len() as u64)?;
+        self.file.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.query_lock_range(start, end)
+    }
+}
+
+async fn open_over(directory: &Path, faults: &Arc<Faults>) -> Arc<Registry> {
+    let faults = Arc::clone(faults);
+    let under = Arc::new(move |file| -> Box<dyn StorageBackend> {
+        Box::new(Faulty { file, faults: Arc::clone(&faults) })
+    });
+    Registry::new(Disk::open_over(directory, LIMITS, under).await.unwrap())
+}
+
+#[tokio::test]
+async fn what_is_asked_for_at_once_shares_a_sync() {
+    let (directory, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let registry = open_over(directory.path(), &faults).await;
+    let before = faults.syncs.load(Ordering::SeqCst);
+
+    let mut begun = JoinSet::new();
+    for number in 0..300 {
+        let registry = Arc::clone(&registry);
+        begun.spawn(async move { drop(registry.sent(named(&format!("a{number}"))).await) });
+    }
+    begun.join_all().await;
+
+    let syncs = faults.syncs.load(Ordering::SeqCst) - before;
+    assert!((1..=20).contains(&syncs), "{syncs} syncs for 300 requests");
+    let killed = copy(directory.path());
+    assert_eq!(all(&open(killed.path()).await).await.len(), 300);
+}
+
+#[tokio::test]
+async fn a_full_disk_takes_nothing_forgets_nothing_and_recovers_by_itself() {
+    let (directory, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let registry = open_over(directory.path(), &faults).await;
+    registry.taken("batch", "early").await;
+    faults.quota.store(fs::metadata(file(directory.path())).unwrap().len(), Ordering::SeqCst);
+
+    let mut begun = vec!["early".to_owned()];
+    let refused = loop {
+        let track_id = format!("a{}", begun.len());
+        match registry.begin(named(&track_id)).await {
+            Ok(_) => begun.push(track_id),
+            Err(refused) => break refused,
+        }
+        assert!(begun.len() < 100_000, "the disk is never full");
+    };
+    let report = || told(Some("r-early"), None, succeeded("1"));
+    let told_then = registry.take_in(&TENANT.into(), report()).await;
+    registry.tend(LIMITS.keep).await;
+    faults.quota.store(u64::MAX, Ordering::SeqCst);
+    registry.tend(LIMITS.keep).await;
+    registry.tend(LIMITS.keep).await;
+
+    assert!(matches!(refused, NotBegun::Unstorable(_)), "{refused}");
+    assert!(told_then.is_err(), "{told_then:?}");
+    let listed = all(&registry).await;
+    begun.reverse();
+    assert_eq!(track_ids(&listed), begun);
+    assert!(matches!(registry.tell(report()).await, Taken::News(_)));
+    registry.done("batch", "late").await;
+}
+
+#[tokio::test]
+async fn a_file_that_did_not_get_to_disk_is_replaced_by_another() {
+    let (directory, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let registry = open_over(directory.path(), &faults).await;
+    fill(&registry, "a", 40).await;
+    let before = all(&registry).await;
+    let old = fs::metadata(file(directory.path())).unwrap().ino();
+
+    faults.no_sync.store(true, Ordering::SeqCst);
+    let refused = registry.begin(named("b")).await;
+    let after = registry.begin(named("c")).await;
+    registry.tend(LIMITS.keep).await;
+    let still = registry.begin(named("d")).await;
+    faults.no_sync.store(false, Ordering::SeqCst);
+    registry.tend(LIMITS.keep).await;
+    registry.tend(LIMITS.keep).await;
+
+    for refused in [refused, after, still] {
+        assert!(matches!(refused, Err(NotBegun::Unstorable(_))), "{refused:?}");
+    }
+    assert_ne!(fs::metadata(file(directory.path())).unwrap().ino(), old);
+    assert!(!directory.path().join("async-requests.redb.new").exists());
+    let mut now = all(&registry).await;
+    // It was refused, and may be there nevertheless: nobody sent it.
+    now.retain(|record| *record.key.track_id != *"b");
+    assert_eq!(now, before);
+    registry.done("batch", "e").await;
+    registry.close().await.unwrap();
+    assert_eq!(open(directory.path()).await.known("e").await.unwrap().state, State::Succeeded);
+}
