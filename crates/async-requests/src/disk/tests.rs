@@ -232,6 +232,7 @@ async fn damage_that_is_met_while_it_works_is_mended_when_the_store_is_tended() 
     let directory = tempfile::tempdir().unwrap();
     let registry = open(directory.path()).await;
     fill(&registry, "a", 40).await;
+    let before = all(&registry).await;
     let done = registry.done("batch", "done").await;
     registry.close().await.unwrap();
     let path = file(directory.path());
@@ -249,9 +250,11 @@ async fn damage_that_is_met_while_it_works_is_mended_when_the_store_is_tended() 
 
     assert!(read.is_err(), "{read:?}");
     assert!(matches!(begun, Err(NotBegun::Unstorable(_))), "{begun:?}");
-    // What was written before the outcome is still there.
-    assert_eq!(registry.known("done").await.unwrap().state, State::Accepted);
-    assert_eq!(all(&registry).await.len(), 41);
+    // What was written before the outcome may still have been there.
+    assert!(registry.known("done").await.is_none_or(|it| it.state.is_pending()));
+    let mut others = all(&registry).await;
+    others.retain(|it| *it.key.track_id != *"done");
+    assert_eq!(others, before);
     registry.done("batch", "b").await;
     assert!(directory.path().join("async-requests.redb.damaged-1").exists());
 }
