@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use admission::{Ask, Permit, Place};
-use async_requests::{Form, Key, NewRequest, NotBegun, Submission};
+use async_requests::{Form, Key, NewRequest, NotBegun, StoreError, Submission};
 use http::Response;
 use tokio::runtime::Handle;
-use tokio::time::Duration;
+use tokio::time::{Duration, timeout};
 use tokio_util::task::TaskTracker;
 use zuora::{Operation, Submitted, Verdict, sync_path};
 
@@ -24,6 +24,10 @@ use crate::outcomes::told;
 use crate::proxy::Proxy;
 use crate::request::BadRequest;
 use crate::route::Route;
+
+/// How long the registry may take to write. A call that is to be remembered holds a permit meanwhile, and so do all
+/// others behind it if the disk hangs.
+const PATIENCE_WITH_REGISTRY: Duration = Duration::from_secs(10);
 
 /// As much of an answer as is printed, in bytes: it holds an id.
 const LONGEST_PRINT: usize = 1024;
@@ -152,7 +156,8 @@ impl Proxy {
         };
         let registry = route.tenant.async_requests.as_ref().map(|it| Arc::clone(&it.registry));
         let registry = registry.expect("a plan to go there is made for tenants with a registry");
-        match registry.begin(new_request(route, outbound, call)).await {
+        let beginning = registry.begin(new_request(route, outbound, call));
+        match in_time(beginning).await {
             Ok(submission) => {
                 outbound.embark(Passage::new(submission, &self.tasks));
                 Ok(Some(permit))
@@ -321,7 +326,7 @@ impl Passage {
                 "Zuora took a request without naming it in a way that is known: its outcome is found by its track id"
             );
         }
-        if let Err(error) = submission.accepted(submitted.id.as_deref()).await {
+        if let Err(error) = in_time(submission.accepted(submitted.id.as_deref())).await {
             // It is remembered all the same, as one of which nobody knows yet.
             tracing::warn!(track_id, %error, "that Zuora took a request could not be written down");
         }
@@ -377,10 +382,18 @@ impl Drop for Passage {
 
 async fn forget(submission: Submission) {
     let track_id = Arc::clone(&submission.key().track_id);
-    if let Err(error) = submission.withdrawn().await {
+    if let Err(error) = in_time(submission.withdrawn()).await {
         let track_id = &*track_id;
         tracing::warn!(track_id, %error, "that Zuora did not take a request could not be written down");
     }
+}
+
+/// What the registry came to. Given up, it may still write: nobody waits for it.
+async fn in_time<T, E: From<StoreError>>(
+    writing: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let slow = || StoreError("it took too long to write".into()).into();
+    timeout(PATIENCE_WITH_REGISTRY, writing).await.unwrap_or_else(|_| Err(slow()))
 }
 
 impl Fate {

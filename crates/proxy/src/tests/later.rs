@@ -79,6 +79,8 @@ struct Disk {
     memory: Memory,
     takes: Duration,
     is_full: Arc<AtomicBool>,
+    /// Then it takes a minute.
+    is_slow: Arc<AtomicBool>,
 }
 
 impl Store for Disk {
@@ -86,7 +88,9 @@ impl Store for Disk {
         if self.is_full.load(Ordering::Relaxed) {
             return Box::pin(async { Err(StoreError("no space left on device".into())) });
         }
-        let (written, takes) = (self.memory.change(whose, change), self.takes);
+        let is_slow = self.is_slow.load(Ordering::Relaxed);
+        let takes = if is_slow { 60 * SECOND } else { self.takes };
+        let written = self.memory.change(whose, change);
         Box::pin(async move {
             sleep(takes).await;
             written.await
@@ -352,6 +356,38 @@ async fn what_cannot_be_remembered_is_not_sent() {
     assert_eq!((scene.asked().len(), scene.permits_in_use()), (0, 0));
     is_full.store(false, Ordering::Relaxed);
     assert_eq!(ask(&scene, "/v1/accounts", "job-1").await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_holds_nobody_for_long() {
+    let registry = Registry::new(Disk { takes: 60 * SECOND, ..Disk::default() });
+    let scene = Scene::of([]).with_later(&registry, &[]);
+    let began = Instant::now();
+
+    let answer = ask(&scene, "/v1/accounts", "job-1").await;
+
+    assert_eq!(began.elapsed(), 10 * SECOND);
+    assert_eq!(answer.field("zuora-gateway-error"), "async-unavailable");
+    assert_eq!(scene.permits_in_use(), 0);
+    sleep(200 * SECOND).await;
+    assert_eq!(record(&registry, "job-1").await, None, "what was written late is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_once_zuora_took_it_keeps_nobody_from_the_answer() {
+    let slow = Arc::new(AtomicBool::new(false));
+    let disk = Disk { takes: SECOND, is_slow: Arc::clone(&slow), ..Disk::default() };
+    let registry = Registry::new(disk);
+    let scene = Scene::of([accepted("r1").after(5 * SECOND)]).with_later(&registry, &[]);
+    let began = Instant::now();
+
+    let (answer, ()) = tokio::join!(ask(&scene, "/v1/accounts", "job-1"), async {
+        sleep(3 * SECOND).await;
+        slow.store(true, Ordering::Relaxed);
+    });
+
+    assert_eq!((answer.status, began.elapsed()), (StatusCode::ACCEPTED, 16 * SECOND));
+    assert_eq!(answer.field("location"), "/_gateway/async-requests/job-1");
 }
 
 #[tokio::test(start_paused = true)]
