@@ -5,6 +5,8 @@
 
 mod file;
 mod frame;
+#[cfg(test)]
+mod killed;
 mod opened;
 mod salvage;
 mod tables;
