@@ -19,6 +19,7 @@ mod linking;
 mod policy;
 mod program;
 mod promises;
+mod reconciling;
 mod road;
 mod running;
 mod single_use;

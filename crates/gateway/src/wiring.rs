@@ -312,11 +312,10 @@ pub(crate) fn count_async_requests(config: &Config, metrics: &Metrics) {
 /// How the outcomes of a tenant's asynchronous requests are looked after.
 pub(crate) fn reconciling(written: &config::Tenant) -> reconcile::Settings {
     let settings = &written.async_requests;
-    let url = settings.callouts.as_ref().map(|callouts| {
-        format!("{}/_gateway/callouts/{}", callouts.public_url, written.name).into()
-    });
+    let has_callouts = settings.callouts.is_some();
+    let path = has_callouts.then(|| format!("/_gateway/callouts/{}", written.name).into());
     reconcile::Settings {
-        callouts_url: url,
+        callouts_path: path,
         reconcile_after: settings.reconcile_after,
         unknown_after: settings.unknown_after,
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_requests::{Form, Key, Outcome, Record, Registry, Report, StoreError, Taken};
+use http::Uri;
 use http::uri::PathAndQuery;
 use proxy::{Errand, ErrandFailed, Proxy};
 use serde_json::json;
@@ -40,8 +41,8 @@ const MOST_REMEMBERED: usize = 100_000;
 /// What is known of a tenant that matters here.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where the tenant's callouts are sent; `None` if none come here.
-    pub(crate) callouts_url: Option<Arc<str>>,
+    /// The path at which the tenant's callouts arrive; `None` if none come here.
+    pub(crate) callouts_path: Option<Arc<str>>,
     /// How long an outcome may stay away before it is looked up.
     pub(crate) reconcile_after: Duration,
     /// How long it may stay away before it is called unknown.
@@ -112,10 +113,10 @@ impl Look {
         let overdue: Vec<_> = pending.iter().filter(overdue).collect();
         seen.overdue = overdue.len();
         let mut trouble = None;
-        if let (Some(url), false) = (&settings.callouts_url, overdue.is_empty()) {
+        if let (Some(path), false) = (&settings.callouts_path, overdue.is_empty()) {
             self.forget();
             for (entity, due) in by_entity(&overdue) {
-                let looked = self.look_up(entity, &due, url, settings, &mut seen).await;
+                let looked = self.look_up(entity, &due, path, settings, &mut seen).await;
                 trouble = looked.err().or(trouble);
             }
             self.looks = self.looks.wrapping_add(1);
@@ -155,7 +156,7 @@ impl Look {
         &mut self,
         entity: Option<&str>,
         due: &[&Record],
-        url: &str,
+        path: &str,
         settings: &Settings,
         seen: &mut Seen,
     ) -> Result<(), Trouble> {
@@ -164,10 +165,10 @@ impl Look {
         let from = from.unwrap_or(SystemTime::UNIX_EPOCH);
         let mut names = Names::of(due);
         let mut resend = Vec::new();
-        self.read(entity, &history_query(from, true), url, &mut names, Some(&mut resend), seen)
+        self.read(entity, &history_query(from, true), path, &mut names, Some(&mut resend), seen)
             .await?;
         if self.looks % EVERYTHING_EACH == EVERYTHING_EACH - 1 && !names.is_empty() {
-            self.read(entity, &history_query(from, false), url, &mut names, None, seen).await?;
+            self.read(entity, &history_query(from, false), path, &mut names, None, seen).await?;
         }
         let resend: Vec<_> = resend
             .into_iter()
@@ -187,7 +188,7 @@ impl Look {
         &mut self,
         entity: Option<&str>,
         query: &str,
-        url: &str,
+        path: &str,
         names: &mut Names,
         mut undelivered: Option<&mut Vec<HistoryEntry>>,
         seen: &mut Seen,
@@ -196,8 +197,8 @@ impl Look {
         for _ in 0..MOST_PAGES {
             let page = self.page(entity, &query).await?;
             for mut entry in page.entries {
-                // What was sent elsewhere is of others: their customers could have written it.
-                if !entry.url.as_deref().is_some_and(|called| is_same_url(called, url)) {
+                // What was sent elsewhere is about something else, which anybody's customer could have worded.
+                if !entry.url.as_deref().is_some_and(|url| leads_to(url, path)) {
                     continue;
                 }
                 match entry.callout.take() {
@@ -361,10 +362,10 @@ fn by_entity<'r>(overdue: &[&'r Record]) -> Vec<(Option<&'r str>, Vec<&'r Record
     all
 }
 
-/// Whether a callout was sent to this address of ours.
-fn is_same_url(called: &str, ours: &str) -> bool {
-    let called = called.split(['?', '#']).next().unwrap_or_default();
-    called.trim_end_matches('/').eq_ignore_ascii_case(ours.trim_end_matches('/'))
+/// Whether a callout to this address was sent to us. By which name Zuora reaches us does not matter: it may have changed.
+fn leads_to(url: &str, path: &str) -> bool {
+    let url: Option<Uri> = url.parse().ok();
+    url.is_some_and(|url| url.path().trim_end_matches('/') == path)
 }
 
 /// What a callout of the history tells.
