@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_input;
+mod callouts;
 mod commands;
 mod ending;
 mod log;

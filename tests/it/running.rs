@@ -23,6 +23,8 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     /// Where operators connect.
     pub(crate) admin: SocketAddr,
+    /// Where Zuora's callouts come in, if not where apps connect.
+    pub(crate) callouts: Option<SocketAddr>,
     child: Child,
     lines: JoinHandle<Vec<String>>,
     errors: PathBuf,
@@ -72,7 +74,9 @@ impl Running {
             read
         });
         let address = |name: &str| serving[name].as_str().unwrap().parse().unwrap();
-        Self { address: address("address"), admin: address("admin"), child, lines, errors }
+        let callouts = serving["callouts"].as_str().map(|address| address.parse().unwrap());
+        let (address, admin) = (address("address"), address("admin"));
+        Self { address, admin, callouts, child, lines, errors }
     }
 
     /// Sends a signal, as `TERM`.

@@ -19,6 +19,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::caller::{ask, connect, eventually, get, pool, request, request_of};
 use crate::running::Running;
@@ -384,12 +385,20 @@ async fn a_certificate_is_renewed_without_a_restart() {
     assert!(!shakes_hands(running.address, &first).await);
 }
 
-fn certificate() -> CertifiedKey<KeyPair> {
+pub(crate) fn certificate() -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed(["gw".to_owned()]).unwrap()
 }
 
 /// Whether whoever listens there proves to be the one of this certificate.
-async fn shakes_hands(address: SocketAddr, expected: &CertifiedKey<KeyPair>) -> bool {
+pub(crate) async fn shakes_hands(address: SocketAddr, expected: &CertifiedKey<KeyPair>) -> bool {
+    handshake(address, expected).await.is_ok()
+}
+
+/// Connects to whoever listens there, if that is the one of this certificate.
+pub(crate) async fn handshake(
+    address: SocketAddr,
+    expected: &CertifiedKey<KeyPair>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(expected.cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -398,7 +407,7 @@ async fn shakes_hands(address: SocketAddr, expected: &CertifiedKey<KeyPair>) -> 
     let config = config.with_root_certificates(roots).with_no_client_auth();
     let stream = TcpStream::connect(address).await.unwrap();
     let connector = TlsConnector::from(Arc::new(config));
-    connector.connect("gw".try_into().unwrap(), stream).await.is_ok()
+    connector.connect("gw".try_into().unwrap(), stream).await
 }
 
 #[tokio::test]

@@ -55,7 +55,8 @@ async fn serve(source: Source) -> anyhow::Result<bool> {
     let mut gateway = Gateway::start(source.config()).await.context("cannot start")?;
     gateway.follow(source, hangup);
     let (address, admin) = (gateway.address(), gateway.admin_address());
-    tracing::info!(%address, %admin, version = env!("CARGO_PKG_VERSION"), "serving");
+    let callouts = gateway.callouts_address().map(tracing::field::display);
+    tracing::info!(%address, %admin, callouts, version = env!("CARGO_PKG_VERSION"), "serving");
 
     tokio::select! {
         _ = terminate.recv() => {}

@@ -1,0 +1,115 @@
+//! The port for Zuora's callouts, and how those who wait for outcomes are sent home.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Method;
+use http::header::AUTHORIZATION;
+use rcgen::{CertifiedKey, KeyPair};
+use tempfile::TempDir;
+use testkit::{Raw, SECRET, Yaml};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::reload::{certificate, handshake, shakes_hands};
+use crate::caller::{ask, eventually, request};
+use crate::running::Running;
+
+/// Where callouts are taken in, with `zuora` and `of-callouts` as credentials.
+const ASYNC: &str = r#"async: {callouts: {public_url: "https://gw.example.com", username: zuora, password: of-callouts}}"#;
+
+/// The two, as HTTP Basic has them.
+const BASIC: &str = "Basic enVvcmE6b2YtY2FsbG91dHM=";
+
+/// A program with these keys under `listen`, before a tenant that nobody asks.
+async fn start(directory: &TempDir, listen: &[&str]) -> Running {
+    let yaml = Yaml {
+        listen: listen.iter().map(|key| (*key).to_owned()).collect(),
+        tenant: vec![ASYNC.to_owned()],
+        ..Yaml::default()
+    };
+    let text = yaml.text("http://127.0.0.1:9", &directory.path().join("state"));
+    Running::start(&text, directory).await
+}
+
+/// What whoever listens there, and proves to be the one of this certificate, answers to these bytes.
+async fn over_tls(address: SocketAddr, expected: &CertifiedKey<KeyPair>, sent: &str) -> String {
+    let mut stream = handshake(address, expected).await.unwrap();
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // Whoever closes without a goodbye has said everything.
+    let _ = timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+fn callout(authorization: &str) -> String {
+    let body = r#"{"request":{"id":"R1","trackId":"nobody-1"},"state":"succeeded","data":{}}"#;
+    format!(
+        "POST /_gateway/callouts/production HTTP/1.1\r\nHost: gw\r\nConnection: close\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn callouts_have_a_port_of_their_own_with_a_certificate_that_is_renewed() {
+    let directory = TempDir::new().unwrap();
+    let (first, second) = (certificate(), certificate());
+    let write = |made: &CertifiedKey<KeyPair>| {
+        fs::write(directory.path().join("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(directory.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    };
+    write(&first);
+    let port = r#"callouts: {address: "127.0.0.1:0", tls: {certificate: cert.pem, key: key.pem}}"#;
+    let running = start(&directory, &[port]).await;
+    let callouts = running.callouts.unwrap();
+
+    let challenge = over_tls(callouts, &first, &callout("")).await;
+    assert!(challenge.starts_with("HTTP/1.1 401 "), "{challenge}");
+    let realm = "www-authenticate: Basic realm=\"zuora-gateway callouts\"\r\n";
+    assert!(challenge.contains(realm), "{challenge}");
+    let thanks = over_tls(callouts, &first, &callout(&format!("Authorization: {BASIC}\r\n"))).await;
+    assert!(thanks.starts_with("HTTP/1.1 200 ") && thanks.ends_with(r#"{"success":true}"#));
+    let call = format!(
+        "GET /v1/accounts/A1 HTTP/1.1\r\nHost: gw\r\nConnection: close\r\nAuthorization: Bearer {SECRET}\r\n\r\n"
+    );
+    let nothing = over_tls(callouts, &first, &call).await;
+    assert!(nothing.starts_with("HTTP/1.1 404 "), "{nothing}");
+    let mut elsewhere = request(Method::POST, "/_gateway/callouts/production", "{}");
+    elsewhere.headers_mut().insert(AUTHORIZATION, BASIC.parse().unwrap());
+    assert_eq!(ask(running.address, elsewhere).await.status, 404);
+
+    write(&second);
+    eventually("renewed", async || {
+        let is_renewed = shakes_hands(callouts, &second).await;
+        is_renewed.then_some(()).ok_or("the old one".to_owned())
+    })
+    .await;
+
+    let ended = running.stop().await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let log = ended.lines.join("\n");
+    assert!(!log.contains("of-callouts") && !log.contains("enVvcmE6b2Y"), "{log}");
+    assert!(log.contains(r#""result":"unknown""#), "{log}");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_stream_of_outcomes() {
+    let directory = TempDir::new().unwrap();
+    let running = start(&directory, &[]).await;
+    assert_eq!(running.callouts, None);
+    let mut stream = Raw::connect_as_stranger(running.address).await;
+    let asking = format!(
+        "GET /_gateway/async-requests HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {SECRET}\r\nAccept: text/event-stream\r\n\r\n"
+    );
+    stream.write(asking).await;
+    stream.some().await;
+
+    let began = Instant::now();
+    let ended = running.stop().await;
+
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let rest = String::from_utf8(stream.rest().await).unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "it ends as it should: {rest:?}");
+}
