@@ -8,6 +8,7 @@
 )]
 
 mod addresses;
+mod async_guide;
 mod caller;
 mod clients;
 mod deploy;
