@@ -580,20 +580,29 @@ async fn no_wait_for_the_outcome_is_a_usual_wait_for_a_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outcome_in_time_takes_the_doubt_away() {
-    let registry = in_memory();
-    let scene = Scene::of([Reply::cut()]).with_later(&registry, &[]);
+    for end in [Reply::cut(), Reply::new(503, "")] {
+        let registry = in_memory();
+        let scene = Scene::of([end]).with_later(&registry, &[]);
 
-    let fields = [("prefer", "respond-async, wait=20"), ("zuora-track-id", "job-1")];
-    let (answer, ()) =
-        tokio::join!(scene.call_with("POST", "/v1/accounts", &fields, ACCOUNT), async {
-            sleep(3 * SECOND).await;
-            succeeded(&registry, "job-1", "r1").await;
-        });
+        let fields = [("prefer", "respond-async, wait=20"), ("zuora-track-id", "job-1")];
+        let (answer, ()) =
+            tokio::join!(scene.call_with("POST", "/v1/accounts", &fields, ACCOUNT), async {
+                sleep(3 * SECOND).await;
+                succeeded(&registry, "job-1", "r1").await;
+            });
 
-    assert_eq!(answer.status, StatusCode::OK);
-    assert_eq!(answer.field("zuora-gateway-executed"), "");
-    assert_eq!(answer.field("zuora-gateway-error"), "");
-    assert!(answer.body.contains("8ad0"), "{}", answer.body);
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.field("zuora-gateway-executed"), "");
+        assert_eq!(answer.field("zuora-gateway-error"), "");
+        assert!(answer.body.contains("8ad0"), "{}", answer.body);
+    }
+}
+
+#[test]
+fn an_app_finds_the_outcome_under_the_prefix_of_its_tenant() {
+    let location = crate::outcomes::location("/sandbox", "a b/c");
+
+    assert_eq!(location, "/sandbox/_gateway/async-requests/a%20b%2Fc");
 }
 
 #[tokio::test(start_paused = true)]
