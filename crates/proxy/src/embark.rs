@@ -14,7 +14,7 @@ use zuora::{Operation, Submitted, Verdict, sync_path};
 
 use crate::answer::Answer;
 use crate::body::Body;
-use crate::call::Call;
+use crate::call::{Call, Phase};
 use crate::error::{Error, Executed};
 use crate::go_async::{Detour, Plan};
 use crate::judge::tells_outcome;
@@ -214,7 +214,11 @@ impl Proxy {
         let (Some(wait), Some(route)) = (wait, call.route.clone()) else { return answer };
         let Some(later) = &route.tenant.async_requests else { return answer };
         let until = call.started + wait;
-        match self.look(&later.registry, &passage.key, &route.app, Some(until)).await {
+        // It is Zuora that it waits for.
+        call.enter(Phase::Upstream);
+        let record = self.look(&later.registry, &passage.key, &route.app, Some(until)).await;
+        call.leave();
+        match record {
             Ok(Some(record)) if !record.state.is_pending() => {
                 call.executed = None;
                 call.is_async = true;

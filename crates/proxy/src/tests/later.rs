@@ -548,6 +548,8 @@ async fn who_waits_for_the_outcome_gets_it_in_place_of_the_202() {
     assert_eq!(body, json!({"success": true, "id": "8ad0"}));
     assert_eq!(answer.field("location"), "/_gateway/async-requests/job-1");
     assert_eq!(answer.fields("preference-applied"), ["respond-async", "wait=20"]);
+    let timing = answer.field("server-timing");
+    assert!(timing.contains("upstream;dur=3000.000, gateway;dur=0.000"), "{timing}");
 }
 
 #[tokio::test(start_paused = true)]
