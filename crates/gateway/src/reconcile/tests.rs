@@ -97,7 +97,17 @@ impl Scene {
         Self::over(zuora, "", Registry::new(Memory::default()))
     }
 
+    /// One in which an outcome may stay away for an hour only.
+    fn impatient(zuora: Zuora) -> Self {
+        let registry = Registry::new(Memory::default());
+        Self::patient(zuora, "", registry, "1h")
+    }
+
     fn over(zuora: Zuora, tenant: &str, registry: Arc<Registry>) -> Self {
+        Self::patient(zuora, tenant, registry, "24h")
+    }
+
+    fn patient(zuora: Zuora, tenant: &str, registry: Arc<Registry>, unknown_after: &str) -> Self {
         let state = TempDir::new().unwrap();
         let text = format!(
             "state_dir: {}
@@ -105,7 +115,7 @@ tenants:
   production:
     base_url: https://rest.zuora.com
     credentials: {{oauth: {{client_id: id, client_secret: secret}}}}
-    async: {{callouts: {{public_url: 'https://gateway.example.com', username: u, password: p}}, reconcile_after: 5m, unknown_after: 24h}}
+    async: {{callouts: {{public_url: 'https://gateway.example.com', username: u, password: p}}, reconcile_after: 5m, unknown_after: {unknown_after}}}
 {tenant}
 apps:
   batch: {{tenant: production, client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11, secret: s}}
@@ -221,7 +231,10 @@ async fn an_outcome_that_stays_away_is_looked_up_and_none_before() {
     let asked = scene.asked();
     let [(at, query)] = &asked[..] else { panic!("one look is enough: {asked:?}") };
     assert!((300..=366).contains(at), "{at}");
-    assert!(query.starts_with("GET /v1/notification-history/callout?failedOnly=true&startTime="));
+    // Whatever the time zone is in which Zuora reads that.
+    let from = scene.record("batch-1").await.begun - 14 * 60 * MINUTE;
+    let expected = zuora::callout_history::history_query(from, true);
+    assert_eq!(*query, format!("GET /v1/notification-history/callout?{expected}"));
     sleep(60 * MINUTE).await;
     assert_eq!(scene.asked().len(), 1, "nothing is overdue any more");
 }
@@ -245,6 +258,21 @@ async fn every_page_is_read_wherever_zuora_says_that_it_is() {
     let asked: Vec<_> = scene.asked().into_iter().map(|(_, asked)| asked).collect();
     assert_eq!(asked.len(), 2, "{asked:?}");
     assert_eq!(asked[1], "GET /v1/notification-history/callout?page=2&pageSize=40");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_names_itself_as_the_next_is_read_once() {
+    let next = "https://rest.zuora.com/v1/notification-history/callout?page=2";
+    let same = || page(&[], Some(next));
+    let scene = Scene::of(Zuora {
+        failed: Mutex::new(std::iter::repeat_with(same).take(1000).collect()),
+        ..Zuora::default()
+    });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(6 * MINUTE + 6 * SECOND).await;
+
+    assert_eq!(scene.asked().len(), 2, "the first, and the one that it names");
 }
 
 #[tokio::test(start_paused = true)]
@@ -461,11 +489,11 @@ async fn jobs_of_an_earlier_life_are_followed_as_well() {
 
 #[tokio::test(start_paused = true)]
 async fn a_job_that_nobody_waits_for_any_more_is_left_alone() {
-    let jobs = std::iter::repeat_with(processing).take(20_000);
-    let scene = Scene::of(Zuora { jobs: Mutex::new(jobs.collect()), ..Zuora::default() });
+    let jobs = std::iter::repeat_with(processing).take(1_000);
+    let scene = Scene::impatient(Zuora { jobs: Mutex::new(jobs.collect()), ..Zuora::default() });
     scene.accepted("batch-1", "j1", Form::OrderJob).await;
 
-    sleep(24 * 60 * MINUTE + 6 * MINUTE).await;
+    sleep(66 * MINUTE).await;
     assert_eq!(scene.state("batch-1").await, State::Unknown);
     let asked = scene.asked().len();
     sleep(60 * MINUTE).await;
