@@ -99,20 +99,21 @@ impl Local {
 }
 
 impl Proxy {
-    /// Answers a request that is for the gateway itself.
+    /// Answers a request that is for the gateway itself. Each answer that takes its time is boxed, so that whoever waits for
+    /// one does not carry the room for the others.
     pub(crate) async fn answer_local(
         &self,
         local: Local,
-        request: Request<Received>,
+        request: Box<Request<Received>>,
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         match local {
-            Local::Token => self.grant_token(request, call).await,
+            Local::Token => Box::pin(self.grant_token(*request, call)).await,
             Local::Connection => self.connect(&request, call),
             Local::WhoAmI => self.whoami(&request, call),
-            Local::AsyncRequests => self.list_async_requests(request, call).await,
-            Local::AsyncRequest => self.tell_async_request(request, call).await,
-            Local::Callout => self.take_callout(request, call).await,
+            Local::AsyncRequests => Box::pin(self.list_async_requests(request, call)).await,
+            Local::AsyncRequest => Box::pin(self.tell_async_request(request, call)).await,
+            Local::Callout => Box::pin(self.take_callout(*request, call)).await,
             Local::NoCallout => Err(Error::NotFound("only Zuora's callouts come in here")),
             Local::Options => {
                 let mut response = Response::new(Body::whole(Bytes::new()));

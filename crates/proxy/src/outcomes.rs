@@ -94,7 +94,7 @@ impl Proxy {
     /// Tells an app what became of one of its requests, at once or as soon as that is known.
     pub(crate) async fn tell_async_request(
         &self,
-        mut request: Request<Received>,
+        mut request: Box<Request<Received>>,
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         let (app, registry) = self.whose(&request, call)?;
@@ -139,7 +139,7 @@ impl Proxy {
     /// Lists the requests of an app, the newest first, or streams their outcomes as they come.
     pub(crate) async fn list_async_requests(
         &self,
-        request: Request<Received>,
+        request: Box<Request<Received>>,
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         let (app, registry) = self.whose(&request, call)?;

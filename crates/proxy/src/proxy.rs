@@ -163,7 +163,7 @@ impl Proxy {
         call.dialect = soap::dialect(&request);
         call.operation = zuora::classify(request.method(), request.uri().path());
         if let Some(local) = Local::find(&request, call.operation, call.port) {
-            return Box::pin(self.answer_local(local, *request, call)).await;
+            return Box::pin(self.answer_local(local, request, call)).await;
         }
         if call.dialect != Dialect::Json {
             Box::pin(soap::open(&mut request, call)).await?;
