@@ -19,7 +19,7 @@ use testkit::House;
 use tokio::process::Command;
 
 /// A script of this directory, in the language that its name ends with.
-fn script(name: &str) -> Command {
+pub(crate) fn script(name: &str) -> Command {
     let program = if name.ends_with(".py") { "python" } else { "node" };
     let mut command = Command::new(testkit::client(program));
     // What the packages themselves do is not ours to warn of.
@@ -38,7 +38,7 @@ fn installed(name: &str) -> PathBuf {
 }
 
 /// Runs a script to its end, and reads the JSON object that it prints last: what it saw.
-async fn seen_by(mut script: Command) -> Value {
+pub(crate) async fn seen_by(mut script: Command) -> Value {
     let output = script.output().await.unwrap();
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

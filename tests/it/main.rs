@@ -9,6 +9,7 @@
 
 mod addresses;
 mod async_guide;
+mod async_writes;
 mod caller;
 mod clients;
 mod deploy;

@@ -6,4 +6,4 @@ mod callouts;
 mod commands;
 mod ending;
 mod log;
-mod reload;
+pub(crate) mod reload;

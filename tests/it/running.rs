@@ -49,10 +49,17 @@ impl Running {
 
     /// Starts the program with this configuration, and waits until it serves.
     pub(crate) async fn start(text: &str, directory: &TempDir) -> Self {
+        Self::start_by(&[], text, directory).await
+    }
+
+    /// The same by way of another program, such as a shell: these words come before those that start it.
+    pub(crate) async fn start_by(by: &[&str], text: &str, directory: &TempDir) -> Self {
         let (config, errors) = (directory.path().join("gw.yaml"), directory.path().join("stderr"));
         std::fs::write(&config, text).unwrap();
-        let mut command = Command::new(testkit::gateway_program());
-        command.args(["run", "--config"]).arg(&config);
+        let program = testkit::gateway_program();
+        let mut words = by.iter().map(AsRef::as_ref).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(["run", "--config"]).arg(&config);
         command.stderr(std::fs::File::create(&errors).unwrap());
         let Program { child, mut lines } = Program::start(command);
 
@@ -84,6 +91,11 @@ impl Running {
         let kill = format!("kill -{name} {}", self.child.id().unwrap());
         let sent = Command::new("sh").args(["-c", &kill]).status().await.unwrap();
         assert!(sent.success(), "{kill}");
+    }
+
+    /// The program's process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
     }
 
     /// Waits until it has ended by itself.
