@@ -79,9 +79,9 @@ impl Default for Waiters {
 }
 
 impl Waiters {
-    /// A place to wait in; `None` if as many wait as may, or all must go.
+    /// A place to wait in; `None` if as many wait as may.
     fn place(&self) -> Option<SemaphorePermit<'_>> {
-        self.places.try_acquire().ok().filter(|_| !self.leaving.is_cancelled())
+        self.places.try_acquire().ok()
     }
 
     /// Sends all away, now and from now on.

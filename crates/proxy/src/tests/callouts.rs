@@ -265,6 +265,18 @@ async fn a_body_that_stops_arriving_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_says_it_is_too_long_is_not_waited_for() {
+    let (scene, _registry) = scene();
+    let began = Instant::now();
+
+    let right = basic(CALLOUT_USERNAME, CALLOUT_PASSWORD);
+    let fields = [("authorization", &*right)];
+    let answer = scene.upload_with(HERE, &fields, 256 * 1024 + 1, 3 * SECOND).await;
+
+    assert_eq!((answer.status.as_u16(), began.elapsed()), (413, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_written_down_is_asked_for_again() {
     let (store, switch) = Failing::new();
     let registry = Registry::new(store);

@@ -156,6 +156,18 @@ async fn what_is_another_apps_is_not_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_credential_that_only_zuora_can_check_opens_nothing_here() {
+    let (scene, registry) = scene();
+    accepted(&registry, "app", "app-1").await;
+    let signed = [("authorization", ""), ("signature", "s"), ("token", "t")];
+
+    for path in [&*of("app-1"), "/_gateway/async-requests"] {
+        let answer = scene.get_with(path, &signed).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_track_id_may_have_any_character_that_zuora_takes() {
     let (scene, registry) = scene();
     accepted(&registry, "app", "a/b?c#d%2F e").await;
@@ -372,10 +384,14 @@ async fn outcomes_are_streamed_as_they_come() {
         accepted(&registry, "app", id).await;
     }
     accepted(&registry, "another", "another-1").await;
+    let elsewhere = Key { tenant: "elsewhere".into(), track_id: "app-4".into() };
+    let request = NewRequest { key: elsewhere.clone(), ..new("app", "") };
+    registry.begin(request).await.unwrap().accepted(None).await.unwrap();
     ends(&registry, "app-1", done("before")).await;
     let mut stream = listen(&scene, &[]).await;
 
     ends(&registry, "another-1", done("a")).await;
+    registry.give_up(&elsewhere).await.unwrap();
     ends(&registry, "app-3", done("b")).await;
     assert_eq!(told(&events(&mut stream).await), [("app-3", "succeeded")]);
     registry.give_up(&key("app-2")).await.unwrap();
@@ -460,6 +476,26 @@ async fn streams_end_when_the_gateway_does() {
     });
 
     assert_eq!((&*rest, began.elapsed()), ("", SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_with_more_to_tell_ends_all_the_same() {
+    let (scene, registry) = scene();
+    let long = json!([{"code": "1", "message": "x".repeat(60 * 1024)}]);
+    for n in 0..200 {
+        accepted(&registry, "app", &format!("app-{n}")).await;
+        ends(&registry, &format!("app-{n}"), refused(&long, None)).await;
+    }
+    let beginning = [("last-event-id", "0")];
+    let mut after_an_hour = listen(&scene, &beginning).await;
+
+    sleep(3600 * SECOND).await;
+    let told = async |stream: &mut Reading| stream.rest().await.matches("event: outcome").count();
+    assert!(told(&mut after_an_hour).await < 200);
+    let mut at_the_end = listen(&scene, &beginning).await;
+    scene.end_waits();
+
+    assert!(told(&mut at_the_end).await < 200);
 }
 
 #[tokio::test(start_paused = true)]

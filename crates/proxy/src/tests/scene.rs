@@ -392,7 +392,8 @@ impl Scene {
             SigningKey::from_secret("a key of at least thirty-two characters"),
             None,
         );
-        let table = Table::new(vec![vec![app("app")]], doors, Ways::default());
+        let table =
+            Table::new(vec![vec![app("app")]], doors, Ways::default()).with_single_use(Some(0));
         let table = table.with_own_apps(vec![app(OWN_APP)]);
         let proxy = Proxy::new(table, Arc::clone(&metrics));
         Self { script, proxy, admission, metrics, port: Port::Both }
@@ -499,7 +500,7 @@ impl Scene {
         sender.send_request(request).await.unwrap().status()
     }
 
-    /// The same, met at another port.
+    /// The same scene, met at another port.
     pub(super) fn at(self, port: Port) -> Self {
         Self { port, ..self }
     }
