@@ -389,6 +389,7 @@ async fn an_outcome_wakes_who_waits_also_if_who_told_it_has_left() {
 
         let record = waiting.await.unwrap().unwrap().unwrap();
 
+        assert!(tokio::time::Instant::now() < until, "it was not woken");
         assert_eq!(record.state, State::Succeeded);
         assert_eq!(*news.borrow(), record.position.unwrap());
     })
