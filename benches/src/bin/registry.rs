@@ -94,7 +94,7 @@ fn full(runtime: &Runtime, directory: &Path, records: usize) -> Result<()> {
     let mut table = Table::new(&["what", "figure"]);
     let file = directory.join("async-requests.redb");
     let resident = || -> Result<String> {
-        Ok(format!("{:.0} MB", Memory::of(std::process::id())?.resident as f64 / 1e6))
+        Ok(format!("{:.0} MB", Memory::of(std::process::id())?.resident as f64 * 1024.0 / 1e6))
     };
     table.row(["resident size before".to_owned(), resident()?]);
 

@@ -228,6 +228,19 @@ async fn what_was_withdrawn_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn what_zuora_has_told_of_cannot_be_withdrawn() {
+    in_each(NO_LIMITS, async |registry| {
+        let submission = registry.sent(named("a")).await;
+        registry.tell(told(Some("r-a"), Some("a"), succeeded("1"))).await;
+
+        submission.withdrawn().await.unwrap();
+
+        assert_eq!(registry.known("a").await.unwrap().state, State::Succeeded);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_ended_long_ago_is_forgotten_and_nothing_else() {
     in_each(NO_LIMITS, async |registry| {
         registry.taken("batch", "pending").await;

@@ -1,5 +1,7 @@
 //! What is there after a process ended in the middle of its work: the test runs itself as another process.
 
+#![expect(clippy::print_stdout, reason = "the child tells its parent what is durable")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -157,18 +157,19 @@ async fn check_salvage(
     context: &str,
 ) -> usize {
     let registry = open(directory).await;
-    let found = all(&registry).await;
-    for record in &found {
+    let mut unchanged = 0;
+    for record in &all(&registry).await {
         let was = before.get(&*record.key.track_id);
         let was = was.unwrap_or_else(|| panic!("{context}: {} was made up", record.key.track_id));
         // Steps back are possible, inventions are not.
         let is_earlier = record.state.is_pending() || record.state == State::Unknown;
         assert!(record == was || is_earlier, "{context}: {record:?} was {was:?}");
+        unchanged += usize::from(record == was);
     }
     // It works.
     registry.done("batch", "afterwards").await;
     registry.close().await.unwrap();
-    found.len()
+    unchanged
 }
 
 #[tokio::test]
@@ -181,13 +182,13 @@ async fn a_file_that_was_cut_off_is_set_aside_and_what_is_left_of_it_taken_over(
     registry.close().await.unwrap();
     let bytes = fs::read(file(directory.path())).unwrap();
 
-    let mut found_of = Vec::new();
+    let mut left_of = Vec::new();
     for eighths in [0, 1, 3, 5, 7] {
         let cut = tempfile::tempdir().unwrap();
         let length = bytes.len() * eighths / 8;
         fs::write(file(cut.path()), &bytes[..length]).unwrap();
 
-        found_of.push(check_salvage(cut.path(), &before, &format!("{eighths}/8")).await);
+        left_of.push(check_salvage(cut.path(), &before, &format!("{eighths}/8")).await);
 
         let aside = cut.path().join("async-requests.redb.damaged-1");
         if eighths > 0 {
@@ -195,9 +196,9 @@ async fn a_file_that_was_cut_off_is_set_aside_and_what_is_left_of_it_taken_over(
         }
     }
 
-    assert_eq!(found_of[0], 0);
-    assert!(found_of.is_sorted(), "{found_of:?}");
-    assert!(found_of[4] > 100, "{found_of:?}");
+    assert_eq!(left_of[0], 0);
+    assert!(left_of.is_sorted(), "{left_of:?}");
+    assert!(left_of[4] > 100, "{left_of:?}");
 }
 
 #[tokio::test]
@@ -205,6 +206,8 @@ async fn damage_anywhere_loses_no_more_than_what_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
     let registry = open(directory.path()).await;
     fill(&registry, "a", 60).await;
+    // Damage to what was written last looks like a kill amid writing it, where the file was not closed.
+    registry.done("batch", "last").await;
     let before = all(&registry).await.into_iter();
     let before: BTreeMap<_, _> = before.map(|it| (it.key.track_id.to_string(), it)).collect();
     let killed = copy(directory.path());
@@ -219,10 +222,11 @@ async fn damage_anywhere_loses_no_more_than_what_is_damaged() {
             bytes[page..end].fill(0xA5);
             fs::write(file(damaged.path()), &bytes).unwrap();
 
-            let found = check_salvage(damaged.path(), &before, &format!("{how} {page}")).await;
+            let unchanged = check_salvage(damaged.path(), &before, &format!("{how} {page}")).await;
 
             // 300 bytes are part of two records at most.
-            assert!(found >= before.len() - 2, "{how} {page}: {found} of {}", before.len());
+            let count = before.len();
+            assert!(unchanged >= count - 3, "{how} {page}: {unchanged} of {count}");
         }
     }
 }
