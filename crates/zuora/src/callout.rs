@@ -12,6 +12,10 @@ use serde_json::{Map, Value};
 /// The longest id of a request that is taken for one: Zuora's have 32 or 36 characters, track ids at most 64.
 const LONGEST_ID: usize = 256;
 
+/// How many levels of arrays and objects are taken. Whoever keeps what it tells wraps it in some more, and must be able to
+/// read that again: serde_json reads 127.
+pub(crate) const DEEPEST: usize = 64;
+
 /// What one callout tells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Callout {
@@ -55,7 +59,7 @@ pub enum BadCallout {
     #[error("it cannot be read")]
     Json(#[source] serde_json::Error),
     /// It is JSON of another shape.
-    #[error("it is no JSON object")]
+    #[error("it is no JSON object, or one of more than {DEEPEST} levels")]
     Shape,
     /// It names no request.
     #[error("it has neither a `request.id` nor a `request.trackId`")]
@@ -80,6 +84,9 @@ impl Callout {
     /// # Errors
     /// If it leaves open which request it is about or how that ended.
     pub fn of(body: Value) -> Result<Self, BadCallout> {
+        if is_deeper(&body, DEEPEST) {
+            return Err(BadCallout::Shape);
+        }
         let Value::Object(mut body) = body else { return Err(BadCallout::Shape) };
         let end = End::of(&mut body)?;
         let Some(Value::Object(mut request)) = body.remove("request") else {
@@ -128,6 +135,16 @@ impl End {
             let process_id = body.remove("processId").and_then(text);
             Self::Failed { reasons: reasons.unwrap_or_default(), process_id }
         })
+    }
+}
+
+/// Whether a value has more levels of arrays and objects than `most`.
+pub(crate) fn is_deeper(value: &Value, most: usize) -> bool {
+    let is_inside = |value: &Value| is_deeper(value, most - 1);
+    match value {
+        Value::Array(items) => most == 0 || items.iter().any(is_inside),
+        Value::Object(members) => most == 0 || members.values().any(is_inside),
+        _ => false,
     }
 }
 
@@ -363,6 +380,21 @@ mod tests {
         assert!(matches!(Callout::read(b"\"\xff\""), Err(BadCallout::Json(_))));
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(matches!(Callout::read(deep.as_bytes()), Err(BadCallout::Json(_))));
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_to_be_kept_is_no_callout() {
+        let data = |levels: usize| {
+            let nested = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+            SUCCEEDED.replace(r#"{"id":"8ad0"}"#, &nested)
+        };
+
+        // The body itself is a level.
+        assert!(Callout::read(data(63).as_bytes()).is_ok());
+        for levels in [64, 100, 126] {
+            let bad = Callout::read(data(levels).as_bytes());
+            assert!(matches!(bad, Err(BadCallout::Shape)), "{levels}: {bad:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde_json::{Map, Value, json};
 
+use crate::callout::{DEEPEST, is_deeper};
+
 /// What stands for itself in a path (RFC 3986 2.3), but for the dot, of which two would be a way out.
 const AS_IT_IS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
@@ -35,6 +37,9 @@ pub enum BadJob {
     /// It is not JSON.
     #[error("it cannot be read")]
     Json(#[source] serde_json::Error),
+    /// It has more levels of arrays and objects than could be kept and read again.
+    #[error("it has more than {DEEPEST} levels")]
+    Depth,
     /// Its `status` is missing, or none that is known.
     #[error("its `status` is none of `Processing`, `Completed` and `Failed`")]
     Status,
@@ -47,6 +52,9 @@ impl Job {
     /// If it does not say it.
     pub fn read(body: &[u8]) -> Result<Self, BadJob> {
         let mut body: Value = serde_json::from_slice(body).map_err(BadJob::Json)?;
+        if is_deeper(&body, DEEPEST) {
+            return Err(BadJob::Depth);
+        }
         let status = body.get("status").and_then(Value::as_str).ok_or(BadJob::Status)?;
         match status.to_ascii_lowercase().as_str() {
             "processing" | "pending" | "queued" => Ok(Self::Processing),
@@ -127,6 +135,19 @@ mod tests {
     fn check(body: &Value, expected: &Job) {
         let job = Job::read(body.to_string().as_bytes()).unwrap();
         assert!(job == *expected, "{body}: {job:?}");
+    }
+
+    #[test]
+    fn a_result_that_could_not_be_kept_is_not_read() {
+        let nested = |levels: usize| {
+            let result = format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+            Job::read(format!(r#"{{"status":"Completed","result":{result}}}"#).as_bytes())
+        };
+
+        // The body itself is a level.
+        assert!(nested(63).is_ok());
+        assert!(matches!(nested(64), Err(BadJob::Depth)));
+        assert!(matches!(nested(126), Err(BadJob::Depth)));
     }
 
     fn failed(reasons: &Value) -> Job {
