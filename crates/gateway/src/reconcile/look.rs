@@ -4,14 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use async_requests::{Form, Key, Outcome, Record, Registry, Report, StoreError, Taken};
+use async_requests::{Form, Key, Record, Registry, StoreError, Taken};
 use http::Uri;
 use http::uri::PathAndQuery;
 use proxy::{Errand, ErrandFailed, Proxy};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Duration, Instant};
-use zuora::callout::End;
 use zuora::callout_history::{HISTORY_PATH, MOST_RESENT, RESEND_PATH, history_query};
 use zuora::{BadHistory, Callout, HistoryEntry, HistoryPage};
 
@@ -243,7 +242,7 @@ impl Look {
             return Ok(());
         }
         names.forget(&callout);
-        let report = report(callout);
+        let report = proxy::report(callout, None);
         let track_id = report.track_id.clone();
         let taken = self.registry.take_in(&self.tenant, report).await?;
         if let Taken::News(record) = taken {
@@ -366,17 +365,4 @@ fn by_entity<'r>(overdue: &[&'r Record]) -> Vec<(Option<&'r str>, Vec<&'r Record
 fn leads_to(url: &str, path: &str) -> bool {
     let url: Option<Uri> = url.parse().ok();
     url.is_some_and(|url| url.path().trim_end_matches('/') == path)
-}
-
-/// What a callout of the history tells.
-fn report(callout: Callout) -> Report {
-    let Callout { request_id, track_id, end, .. } = callout;
-    let outcome = match end {
-        End::Succeeded { data } => Outcome::Succeeded { data },
-        End::Failed { reasons, process_id } => {
-            Outcome::Failed { reasons, process_id: process_id.map(Arc::from) }
-        }
-    };
-    let (zuora_id, track_id) = (request_id.map(Arc::from), track_id.map(Arc::from));
-    Report { zuora_id, track_id, notification_id: None, outcome }
 }
