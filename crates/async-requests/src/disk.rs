@@ -175,10 +175,10 @@ impl Store for Disk {
         &self,
         app: Arc<str>,
         state: Option<State>,
-        after: Option<Key>,
+        before: Option<u64>,
         most: usize,
-    ) -> Writing<Vec<Record>> {
-        self.read(move |readable| readable.list(&app, state, after.as_ref(), most))
+    ) -> Writing<Vec<(u64, Record)>> {
+        self.read(move |readable| readable.list(&app, state, before, most))
     }
 
     fn pending(&self, tenant: Arc<str>, most: usize) -> Writing<Vec<Record>> {

@@ -129,15 +129,16 @@ impl Store for Memory {
         &self,
         app: Arc<str>,
         state: Option<State>,
-        after: Option<Key>,
+        before: Option<u64>,
         most: usize,
-    ) -> Writing<Vec<Record>> {
+    ) -> Writing<Vec<(u64, Record)>> {
         self.done(|held| {
-            let before = after.map_or(Some(u64::MAX), |after| held.number(&after)).unwrap_or(0);
-            let newest_first = held.records.range(..before).rev().map(|(_, record)| record);
-            let is_wanted =
-                |it: &&Record| it.app == app && state.is_none_or(|state| it.state == state);
-            newest_first.filter(is_wanted).take(most).cloned().collect()
+            let newest_first = held.records.range(..before.unwrap_or(u64::MAX)).rev();
+            let is_wanted = |(_, it): &(&u64, &Record)| {
+                it.app == app && state.is_none_or(|state| it.state == state)
+            };
+            let wanted = newest_first.filter(is_wanted).take(most);
+            wanted.map(|(number, record)| (*number, record.clone())).collect()
         })
     }
 

@@ -238,7 +238,9 @@ impl Registry {
         }
     }
 
-    /// The requests of an app, the newest first, from the one after `after` on; those in one state only, if that is given.
+    /// The requests of an app, the newest first, each with its number; those that began before the one of this number only,
+    /// and those in one state only, if that is given. Long ones may make them fewer than `most`: only where there is none,
+    /// there is no more.
     ///
     /// # Errors
     /// If nothing can be read.
@@ -246,10 +248,10 @@ impl Registry {
         &self,
         app: &Arc<str>,
         state: Option<State>,
-        after: Option<Key>,
+        before: Option<u64>,
         most: usize,
-    ) -> Result<Vec<Record>, StoreError> {
-        self.counted(self.store.list(Arc::clone(app), state, after, most).await)
+    ) -> Result<Vec<(u64, Record)>, StoreError> {
+        self.counted(self.store.list(Arc::clone(app), state, before, most).await)
     }
 
     /// Those of a tenant whose outcome is waited for, the oldest first.
@@ -261,7 +263,8 @@ impl Registry {
     }
 
     /// Those of an app that have ended at a position after `after`, in the order in which they did. Each has its
-    /// [`Record::position`]; positions only grow, but not by one.
+    /// [`Record::position`]; positions only grow, but not by one. Long ones may make them fewer than `most`: only where
+    /// there is none, there is no more.
     ///
     /// # Errors
     /// If nothing can be read.

@@ -20,19 +20,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The record of `key`.
     fn find(&self, key: Key) -> Writing<Option<Record>>;
 
-    /// The records of an app, the newest first, from the one after `after` on; those in one state only, if that is given.
+    /// The records of an app, the newest first, each with its number; those that began before the one of this number only,
+    /// and those in one state only, if that is given. Numbers grow as records begin, and none is given out twice. Long
+    /// records may make them fewer than `most`: only where there is none, there is no more.
     fn list(
         &self,
         app: Arc<str>,
         state: Option<State>,
-        after: Option<Key>,
+        before: Option<u64>,
         most: usize,
-    ) -> Writing<Vec<Record>>;
+    ) -> Writing<Vec<(u64, Record)>>;
 
     /// Those of a tenant whose outcome is still waited for, the oldest first.
     fn pending(&self, tenant: Arc<str>, most: usize) -> Writing<Vec<Record>>;
 
-    /// Those of an app that have ended at a position after `after`, in the order in which they did.
+    /// Those of an app that have ended at a position after `after`, in the order in which they did. Long records may make
+    /// them fewer than `most`: only where there is none, there is no more.
     fn outcomes(&self, app: Arc<str>, after: u64, most: usize) -> Writing<Vec<Record>>;
 
     /// Those of an app whose outcome is still to be delivered, the one due first, first: also those due later.

@@ -43,6 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The same on every attempt to deliver one callout (Zuora: callout delivery).
 const NOTIFICATION_ID: HeaderName = HeaderName::from_static("zuora-notification-id");
 
+/// The longest id of a notification that is taken for one, as it is kept with the outcome: Zuora's have 36 characters.
+const LONGEST_NOTIFICATION_ID: usize = 256;
+
 /// Why a callout was not taken in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotTaken {
@@ -160,6 +163,7 @@ impl Proxy {
         let callout = Callout::read(&body).map_err(NotTaken::Malformed)?;
         call.track_id = callout.track_id.as_ref().and_then(|id| TrackId::parse(id.as_bytes()).ok());
         let notification = fields.get(NOTIFICATION_ID).and_then(|id| id.to_str().ok());
+        let notification = notification.filter(|id| id.len() <= LONGEST_NOTIFICATION_ID);
         let report = report(callout, notification);
         let zuora_id = report.zuora_id.clone();
         let state = report.outcome.state().as_str();

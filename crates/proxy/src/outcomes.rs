@@ -99,7 +99,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let (app, registry) = self.whose(&request, call)?;
         call.prefers = take_wait(request.headers_mut()).map(|wait| wait.min(LONGEST_WAIT));
-        let asked = Asked::of(request.uri(), &["wait"])?;
+        let asked = Query::of(request.uri(), &["wait"])?;
         let wait = asked.wait.or(call.prefers).map(|wait| wait.min(LONGEST_WAIT));
         let key = Key {
             tenant: Arc::clone(&app.tenant.name),
@@ -146,24 +146,18 @@ impl Proxy {
         if wants_stream(request.headers()) {
             return self.stream(app, registry, &request);
         }
-        let asked = Asked::of(request.uri(), &["state", "limit", "after"])?;
+        let asked = Query::of(request.uri(), &["state", "limit", "after"])?;
         let tenant = &app.tenant.name;
-        let mut after = asked.after.map(|track_id| Key { tenant: Arc::clone(tenant), track_id });
-        if let Some(key) = &after {
-            let known = registry.find(key).await?;
-            if known.is_none_or(|record| record.app != app.name) {
-                return Err(BadRequest::After.into());
-            }
-        }
+        let mut before = asked.after;
 
         let limit = asked.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
         let (mut listed, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
         let is_last = 'page: loop {
-            let batch = registry.list(&app.name, asked.state, after.clone(), BATCH).await?;
+            let batch = registry.list(&app.name, asked.state, before, BATCH).await?;
             if batch.is_empty() {
                 break true;
             }
-            for record in batch {
+            for (number, record) in batch {
                 if listed.len() == limit || bytes > PAGE_BYTES || looked_at == MOST_LOOKED_AT {
                     break 'page false;
                 }
@@ -173,12 +167,12 @@ impl Proxy {
                     bytes += told.len();
                     listed.push(told);
                 }
-                after = Some(record.key);
+                before = Some(number);
             }
         };
         let mut page = format!(r#"{{"success":true,"requests":[{}]"#, listed.join(","));
-        if let Some(last) = after.filter(|_| !is_last) {
-            let next = next_page(call, asked.state, limit, &last.track_id);
+        if let Some(last) = before.filter(|_| !is_last) {
+            let next = next_page(call, asked.state, limit, last);
             // Writing to a string does not fail.
             let _ = write!(page, r#","nextPage":{}"#, Value::from(next));
         }
@@ -219,23 +213,23 @@ fn named(uri: &Uri) -> Option<Arc<str>> {
     track_id.decode_utf8().ok().map(Arc::from)
 }
 
-fn next_page(call: &Call, state: Option<State>, limit: usize, after: &str) -> String {
+fn next_page(call: &Call, state: Option<State>, limit: usize, after: u64) -> String {
     let prefix = call.arrival.prefix.as_deref().unwrap_or_default();
-    let after = utf8_percent_encode(after, &UNRESERVED);
     let state = state.map_or_else(String::new, |state| format!("state={}&", state.as_str()));
-    format!("{prefix}{ALL}?{state}limit={limit}&after={after}")
+    format!("{prefix}{ALL}?{state}limit={limit}&after={after:x}")
 }
 
 /// What the query of a target asks for.
 #[derive(Debug, Default)]
-pub(crate) struct Asked {
+pub(crate) struct Query {
     wait: Option<Duration>,
     state: Option<State>,
     limit: Option<usize>,
-    after: Option<Arc<str>>,
+    /// The number of the last request on the page before.
+    after: Option<u64>,
 }
 
-impl Asked {
+impl Query {
     /// Reads the query, of which these names mean something.
     pub(crate) fn of(uri: &Uri, known: &[&str]) -> Result<Self, BadRequest> {
         let mut asked = Self::default();
@@ -246,7 +240,10 @@ impl Asked {
                 "wait" => asked.wait = Some(Duration::from_secs(number()?.into())),
                 "limit" => asked.limit = Some(number()? as usize),
                 "state" => asked.state = Some(state(&value).ok_or(BadRequest::Query)?),
-                _ => asked.after = Some(Arc::from(&*value)),
+                _ => {
+                    let last = u64::from_str_radix(&value, 16).map_err(|_| BadRequest::After)?;
+                    asked.after = Some(last);
+                }
             }
         }
         Ok(asked)

@@ -63,12 +63,12 @@ pub(crate) enum BadRequest {
     #[error("`SOAPAction` must be sent at most once, and name no other call than the envelope")]
     SoapAction,
     #[error(
-        "the query may say `wait` of one asynchronous request, and `state`, `limit` and `after` of all: seconds, a state, a number, and the track id of one of them"
+        "the query may say `wait` of one asynchronous request, and `state`, `limit` and `after` of all: seconds, a state, a number, and what `nextPage` says"
     )]
     Query,
     #[error("`Last-Event-ID` must be the `id` of an event that came from here")]
     LastEventId,
-    #[error("`after` names none of this app's asynchronous requests")]
+    #[error("`after` must be what a `nextPage` of the list says")]
     After,
     #[error("the request body did not arrive whole")]
     Body,

@@ -12,13 +12,13 @@ use futures_util::stream::unfold;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Request, Response};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Duration, Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::error::Error;
-use crate::outcomes::{Asked, of_the_moment};
+use crate::outcomes::{Query, of_the_moment};
 use crate::proxy::Proxy;
 use crate::received::Received;
 use crate::request::BadRequest;
@@ -38,12 +38,19 @@ const LONGEST_STREAM: Duration = Duration::from_secs(60 * 60);
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// How many outcomes are read from the registry at a time.
+/// How many outcomes are read from the registry at a time, if they are short.
 const BATCH: usize = 50;
 
-/// The streams that are open, by app.
-#[derive(Debug, Default)]
-pub(crate) struct Streams(Mutex<HashMap<Arc<str>, usize>>);
+/// How many streams read from the registry at the same time. After a restart all resume at once, and what each reads is
+/// in memory.
+const READING: usize = 8;
+
+/// The streams that are open.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    by_app: Mutex<HashMap<Arc<str>, usize>>,
+    reading: Semaphore,
+}
 
 /// A stream that is open. Dropping it gives its place back.
 #[derive(Debug)]
@@ -52,10 +59,16 @@ struct OpenStream {
     streams: Arc<Streams>,
 }
 
+impl Default for Streams {
+    fn default() -> Self {
+        Self { by_app: Mutex::default(), reading: Semaphore::new(READING) }
+    }
+}
+
 impl Streams {
     /// Opens a stream for `app`, unless there are as many as may be.
     fn open(self: &Arc<Self>, app: &Arc<str>) -> Option<OpenStream> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.by_app.lock().unwrap_or_else(PoisonError::into_inner);
         let of_app = open.get(app).copied().unwrap_or(0);
         if of_app >= STREAMS_OF_AN_APP || open.values().sum::<usize>() >= STREAMS {
             return None;
@@ -67,7 +80,7 @@ impl Streams {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        let mut open = self.streams.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.streams.by_app.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut of_app) = open.entry(Arc::clone(&self.app)) {
             *of_app.get_mut() -= 1;
             if *of_app.get() == 0 {
@@ -86,7 +99,7 @@ impl Proxy {
         registry: Arc<Registry>,
         request: &Request<Received>,
     ) -> Result<Response<Body>, Error> {
-        Asked::of(request.uri(), &[])?;
+        Query::of(request.uri(), &[])?;
         let last = match request.headers().get(LAST_EVENT_ID) {
             None => None,
             Some(id) => {
@@ -112,6 +125,7 @@ impl Proxy {
             ends: Instant::now() + LONGEST_STREAM,
             leaving: self.waiters.leaving.clone(),
             has_begun: false,
+            streams: Arc::clone(&self.waiters.streams),
             _open: open,
         };
         let mut response = Response::new(Body::streaming(events.into_stream()));
@@ -143,6 +157,7 @@ struct Events {
     ends: Instant,
     leaving: CancellationToken,
     has_begun: bool,
+    streams: Arc<Streams>,
     _open: OpenStream,
 }
 
@@ -155,11 +170,7 @@ impl Events {
     async fn next(&mut self) -> Option<Bytes> {
         if !std::mem::replace(&mut self.has_begun, true) {
             // So that the head is sent, and whoever reads knows that it listens.
-            return Some(Bytes::from_static(
-                b": outcomes follow
-
-",
-            ));
+            return Some(Bytes::from_static(b": outcomes follow\n\n"));
         }
         let silence = Instant::now() + HEARTBEAT;
         loop {
@@ -175,9 +186,7 @@ impl Events {
                 changed = timeout_at(until, self.news.changed()) => match changed {
                     Ok(changed) => changed.ok()?,
                     Err(_) if until == self.ends => return None,
-                    Err(_) => return Some(Bytes::from_static(b":
-
-")),
+                    Err(_) => return Some(Bytes::from_static(b":\n\n")),
                 },
                 () = self.leaving.cancelled() => return None,
             }
@@ -188,8 +197,10 @@ impl Events {
     /// whoever comes again begins where this ended.
     async fn read(&mut self) -> Option<Option<Bytes>> {
         loop {
+            let reading = self.streams.reading.acquire().await.ok()?;
             let records =
                 self.registry.outcomes_after(&self.app.name, self.position, BATCH).await.ok()?;
+            drop(reading);
             let Some(position) = records.last().and_then(|last| last.position) else {
                 return Some(None);
             };
@@ -199,14 +210,7 @@ impl Events {
             for record in own {
                 let (id, told) = (record.position?, Value::Object(record.to_json()));
                 // Writing to a string does not fail.
-                let _ = write!(
-                    text,
-                    "id: {id}
-event: outcome
-data: {told}
-
-"
-                );
+                let _ = write!(text, "id: {id}\nevent: outcome\ndata: {told}\n\n");
             }
             if !text.is_empty() {
                 return Some(Some(text.into()));

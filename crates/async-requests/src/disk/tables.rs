@@ -15,6 +15,10 @@ use super::frame::Framed;
 use crate::record::{Key, Record, State};
 use crate::store::{Whose, is_meant};
 
+/// How much is read at a time for those who read on from where they are: the reasons of one failure may be 256 KiB, and
+/// many may read at the same time.
+const GATHERED_BYTES: usize = 256 * 1024;
+
 /// What this version reads and writes.
 const FORMAT: u64 = 1;
 
@@ -247,15 +251,10 @@ impl Readable<'_> {
         &self,
         app: &str,
         state: Option<State>,
-        after: Option<&Key>,
+        before: Option<u64>,
         most: usize,
-    ) -> Result<Vec<Record>, Trouble> {
-        let last = match after {
-            None => Some(u64::MAX),
-            Some(after) => self.number(after)?.and_then(|number| number.checked_sub(1)),
-        };
-        // Where that was forgotten, whatever is older was as well.
-        let Some(last) = last else { return Ok(Vec::new()) };
+    ) -> Result<Vec<(u64, Record)>, Trouble> {
+        let Some(last) = before.unwrap_or(u64::MAX).checked_sub(1) else { return Ok(Vec::new()) };
         let states = state.map_or(STATES.to_vec(), |state| vec![state]);
         let (way, records) = (self.0.open_table(BY_STATE)?, self.records()?);
         let mut numbers = Vec::new();
@@ -266,8 +265,7 @@ impl Readable<'_> {
             }
         }
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
-        let numbers = numbers.into_iter().take(most);
-        numbers.map(|number| Ok(framed(&records, number)?.record)).collect()
+        gathered(&records, numbers.into_iter().take(most).map(Ok))
     }
 
     pub(super) fn pending(&self, tenant: &str, most: usize) -> Result<Vec<Record>, Trouble> {
@@ -281,7 +279,10 @@ impl Readable<'_> {
         most: usize,
     ) -> Result<Vec<Record>, Trouble> {
         let from = joined(app, &after.saturating_add(1).to_be_bytes());
-        self.along(ENDED, from..=all_of(app).into_inner().1, most)
+        let (way, records) = (self.0.open_table(ENDED)?, self.records()?);
+        let numbers = way.range(&*from..=&*all_of(app).into_inner().1)?.take(most);
+        let ended = gathered(&records, numbers.map(|entry| Ok(entry?.1.value())))?;
+        Ok(ended.into_iter().map(|(_, record)| record).collect())
     }
 
     pub(super) fn undelivered(&self, app: &str, most: usize) -> Result<Vec<Record>, Trouble> {
@@ -344,6 +345,24 @@ fn ended_of(
     let (from, to) = all_of(app).into_inner();
     let numbers = ended.range(&*from..=&*to)?.take(most);
     numbers.map(|entry| framed(records, entry?.1.value())).collect()
+}
+
+/// The records of these numbers, as far as they are no longer than [`GATHERED_BYTES`] together; one of them however long.
+fn gathered(
+    records: &impl ReadableTable<u64, Bytes>,
+    numbers: impl Iterator<Item = Result<u64, Trouble>>,
+) -> Result<Vec<(u64, Record)>, Trouble> {
+    let (mut gathered, mut room) = (Vec::new(), GATHERED_BYTES);
+    for number in numbers {
+        let number = number?;
+        let length = records.get(number)?.map_or(0, |bytes| bytes.value().len());
+        if length > room && !gathered.is_empty() {
+            break;
+        }
+        room = room.saturating_sub(length);
+        gathered.push((number, framed(records, number)?.record));
+    }
+    Ok(gathered)
 }
 
 /// The record of a number that leads to one.

@@ -38,7 +38,13 @@ fn copy(directory: &Path) -> tempfile::TempDir {
 
 /// Everything that is known of an app's requests.
 async fn all(registry: &Arc<Registry>) -> Vec<Record> {
-    registry.list(&"batch".into(), None, None, 10_000).await.unwrap()
+    let (mut all, mut before) = (Vec::new(), None);
+    loop {
+        let listed = registry.list(&"batch".into(), None, before, 10_000).await.unwrap();
+        let Some((last, _)) = listed.last() else { return all };
+        before = Some(*last);
+        all.extend(listed.into_iter().map(|(_, record)| record));
+    }
 }
 
 /// Some requests of every state.

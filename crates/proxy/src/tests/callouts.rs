@@ -205,6 +205,25 @@ async fn what_comes_again_or_late_or_for_others_is_thanked_for_and_changes_nothi
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_what_can_be_the_id_of_a_notification_is_kept() {
+    let (scene, registry) = scene();
+    let right = basic(CALLOUT_USERNAME, CALLOUT_PASSWORD);
+    for (track_id, length) in [("app-1", 256), ("app-2", 257)] {
+        accepted(&registry, track_id, &format!("R-{track_id}")).await;
+        let id = "x".repeat(length);
+        let fields = [("authorization", &*right), ("zuora-notification-id", &id)];
+        let body = succeeded(&format!("R-{track_id}"), track_id);
+        assert_eq!(scene.call_with("POST", HERE, &fields, &body).await.status, StatusCode::OK);
+    }
+
+    let kept = async |track_id| {
+        let record = registry.find(&key(track_id)).await.unwrap().unwrap();
+        record.notification_id.map(|id| id.len())
+    };
+    assert_eq!((kept("app-1").await, kept("app-2").await), (Some(256), None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_callout_may_overtake_the_answer_to_its_submission() {
     let (scene, registry) = scene();
     let submission = registry.begin(new("app-1")).await.unwrap();
@@ -381,10 +400,10 @@ impl Store for Failing {
         &self,
         app: Arc<str>,
         state: Option<State>,
-        after: Option<Key>,
+        before: Option<u64>,
         most: usize,
-    ) -> Writing<Vec<Record>> {
-        self.works.list(app, state, after, most)
+    ) -> Writing<Vec<(u64, Record)>> {
+        self.works.list(app, state, before, most)
     }
 
     fn pending(&self, tenant: Arc<str>, most: usize) -> Writing<Vec<Record>> {

@@ -105,10 +105,10 @@ impl Store for Disk {
         &self,
         app: Arc<str>,
         state: Option<State>,
-        after: Option<Key>,
+        before: Option<u64>,
         most: usize,
-    ) -> Writing<Vec<Record>> {
-        self.memory.list(app, state, after, most)
+    ) -> Writing<Vec<(u64, Record)>> {
+        self.memory.list(app, state, before, most)
     }
 
     fn pending(&self, tenant: Arc<str>, most: usize) -> Writing<Vec<Record>> {

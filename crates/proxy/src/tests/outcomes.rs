@@ -321,13 +321,24 @@ async fn a_long_list_comes_in_pages() {
     assert_eq!((all, sizes), (newest_first, vec![60, 60, 10]));
     assert_eq!(page(&scene, "/_gateway/async-requests").await.0.len(), 50);
     assert_eq!(page(&scene, "/_gateway/async-requests?limit=9999").await.0.len(), 130);
-    accepted(&registry, "another", "another-1").await;
-    for query in
-        ["after=nobody-1", "after=another-1", "limit=many", "state=done", "offset=3", "wait=5"]
-    {
+    for query in ["after=app/001", "after=", "limit=many", "state=done", "offset=3", "wait=5"] {
         let answer = scene.get(&format!("/_gateway/async-requests?{query}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_goes_on_though_the_last_of_a_page_is_gone() {
+    let (scene, registry) = scene();
+    accepted(&registry, "app", "app-1").await;
+    let withdrawn = registry.begin(new("app", "app-2")).await.unwrap();
+    accepted(&registry, "app", "app-3").await;
+
+    let (ids, next) = page(&scene, "/_gateway/async-requests?limit=2").await;
+    withdrawn.withdrawn().await.unwrap();
+
+    assert_eq!(ids, ["app-3", "app-2"]);
+    assert_eq!(page(&scene, &next.unwrap()).await, (vec!["app-1".to_owned()], None));
 }
 
 #[tokio::test(start_paused = true)]
