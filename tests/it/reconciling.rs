@@ -149,7 +149,8 @@ async fn twenty_who_poll_the_same_job_cost_one_permit() {
     let house = house(AsyncWrites { delay: Duration::from_secs(60), ..quick() }).await;
     let taken = ask(house.address(), request(Method::POST, "/v1/async/orders", ORDER)).await;
     let job = taken.json()["jobId"].as_str().unwrap().to_owned();
-    house.tenant.set_service_time(ServiceTime::Constant(Duration::from_millis(500)));
+    // So long that all of them ask before the first has its answer.
+    house.tenant.set_service_time(ServiceTime::Constant(Duration::from_secs(5)));
 
     let path = format!("/v1/async-jobs/{job}");
     let polls = (0..20).map(|_| ask(house.address(), request(Method::GET, &path, "")));

@@ -100,12 +100,13 @@ impl Gateway {
             Some(listen) => {
                 let (identity, proxy) = (works.callout_identity.clone(), Arc::clone(&works.proxy));
                 let (places, port) = (CALLOUT_CONNECTIONS, Port::Callouts);
-                let server =
-                    proxy::Server::bind(listen.address, identity, places, port, proxy).await;
-                Some(server.map_err(at(listen.address))?)
+                let address = listen.address;
+                let server = proxy::Server::bind(address, identity, places, port, proxy).await;
+                let server = server.map_err(at(address))?;
+                Some((server.address().map_err(at(address))?, server))
             }
         };
-        let callouts_address = callout_server.as_ref().map(proxy::Server::address).transpose();
+        let (callouts_address, callout_server) = callout_server.unzip();
         let admin_server = admin::Server::bind(observe, Arc::clone(&works.admin)).await;
         let admin_server = admin_server.map_err(at(observe))?;
         works.metrics.config_loaded(SystemTime::now());
@@ -117,7 +118,7 @@ impl Gateway {
         Ok(Self {
             address: server.address().map_err(at(listen.address))?,
             admin_address: admin_server.address().map_err(at(observe))?,
-            callouts_address: callouts_address.map_err(at(listen.address))?,
+            callouts_address,
             works,
             alive: None,
             serving: tokio::spawn(serve_both(server, callout_server, stop.clone())),
@@ -192,10 +193,11 @@ impl Gateway {
             tracing::error!("some calls at Zuora were cut off: their outcome is unknown");
         }
         serving.abort();
-        self.works.couriers.stop().await;
+        // Another configuration would employ couriers anew.
         if let Some(following) = self.following {
             following.abort();
         }
+        self.works.couriers.stop().await;
         close(&self.works.remembering.registry).await;
         // Whatever was cut off may still be at Zuora: then the next life must know.
         if let Some(alive) = self.alive.filter(|_| ended && drained) {

@@ -298,11 +298,12 @@ pub(crate) fn destinations(
     config.apps.iter().filter_map(destination).collect()
 }
 
-/// Counts what may become of the apps' async requests from zero on: a counter that is there only since its first time was
-/// never seen to rise, and after a restart that may be when an outcome is given up.
+/// Counts what may become of the apps' async requests, and of callouts, from zero on: a counter that is there only since
+/// its first time was never seen to rise, and after a restart that may be when an outcome is given up. Also for tenants
+/// whose callouts were taken away: something of theirs may still be waited for.
 pub(crate) fn count_async_requests(config: &Config, metrics: &Metrics) {
-    let tenants = config.tenants.iter().enumerate();
-    for (index, tenant) in tenants.filter(|(_, it)| it.async_requests.callouts.is_some()) {
+    for (index, tenant) in config.tenants.iter().enumerate() {
+        let _ = metrics.callouts(&tenant.name);
         for app in config.apps.iter().filter(|app| app.calls(index)) {
             let _ = metrics.async_requests(&tenant.name, &app.name);
         }

@@ -109,7 +109,8 @@ async fn a_stop_waits_for_no_stream_of_outcomes() {
     let ended = running.stop().await;
 
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // A call that waits would be given half a minute.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let rest = String::from_utf8(stream.rest().await).unwrap();
     assert!(rest.ends_with("0\r\n\r\n"), "it ends as it should: {rest:?}");
 }

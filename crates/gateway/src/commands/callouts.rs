@@ -57,6 +57,13 @@ struct Told {
     takes_hands: bool,
 }
 
+/// Why there is no good answer, without secrets.
+struct Refused {
+    why: String,
+    /// Whether Zuora understood the call, and will not do it for this user.
+    is_by_zuora: bool,
+}
+
 impl Callouts {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let (Which { config, tenant }, creates) = match self {
@@ -68,7 +75,10 @@ impl Callouts {
         super::runtime(1)?.block_on(async {
             let mut is_good = true;
             for tenant in chosen {
-                let told = of_tenant(&config, tenant, creates).await?;
+                let told = of_tenant(&config, tenant, creates).await.unwrap_or_else(|cause| Told {
+                    takes_hands: false,
+                    ..Told::bad(format!("{cause:#}\n"))
+                });
                 super::say(&told.text)?;
                 is_good &= told.is_good;
             }
@@ -126,6 +136,8 @@ fn alone(config: &Config, tenant: &Tenant) -> Config {
     let mut alone = config.clone();
     alone.tenants = vec![tenant.clone()];
     alone.apps = Vec::new();
+    // They name apps, of which there are none.
+    alone.tenants.iter_mut().for_each(|tenant| tenant.async_requests.rewrite.clear());
     (alone.anonymous, alone.single_use) = (None, None);
     (alone.listen.tls, alone.listen.callouts) = (None, None);
     // Signs nothing, and keeps one from being made in `state_dir`.
@@ -144,8 +156,10 @@ impl Zuora<'_> {
     async fn see_to(&self, wanted: &Wanted<'_>, entity: Option<&str>, creates: bool) -> Told {
         let of_event = match self.definitions(wanted, entity).await {
             Ok(found) => found,
-            Err(why) => {
-                return Told { takes_hands: false, ..Told::bad(format!("cannot be seen: {why}")) };
+            Err(Refused { why, is_by_zuora }) => {
+                let told = Told::bad(format!("cannot be seen: {why}"));
+                // Where Zuora cannot be reached, its UI is not what to look at.
+                return Told { takes_hands: is_by_zuora, ..told };
             }
         };
         let (ours, others): (Vec<_>, Vec<_>) =
@@ -168,21 +182,24 @@ impl Zuora<'_> {
         &self,
         wanted: &Wanted<'_>,
         entity: Option<&str>,
-    ) -> Result<Vec<Value>, String> {
+    ) -> Result<Vec<Value>, Refused> {
         let mut found = Vec::new();
         for page in 0..MOST_PAGES {
             let event = wanted.event.replace(' ', "%20");
             let start = page * PAGE;
             let target = format!("{DEFINITIONS}?eventTypeName={event}&start={start}&limit={PAGE}");
-            let target = PathAndQuery::try_from(target).map_err(|error| error.to_string())?;
+            let target = PathAndQuery::try_from(target).expect("an event's name is plain text");
             let reply = self.ask(Errand::get(target), wanted, entity).await?;
-            let definitions = reply["data"].as_array().ok_or("Zuora's answer holds no list")?;
+            let definitions = reply["data"].as_array();
+            let definitions =
+                definitions.ok_or_else(|| Refused::by_zuora("Zuora's answer holds no list"))?;
             found.extend(definitions.iter().filter(|it| wanted.tells(it)).cloned());
             if reply["next"].is_null() {
                 return Ok(found);
             }
         }
-        Err(format!("Zuora has more than {} definitions", MOST_PAGES * PAGE))
+        let most = MOST_PAGES * PAGE;
+        Err(Refused::by_zuora(format!("Zuora has more than {most} definitions")))
     }
 
     async fn create(&self, wanted: &Wanted<'_>, entity: Option<&str>) -> Told {
@@ -190,29 +207,38 @@ impl Zuora<'_> {
         let errand = Errand::post(target, wanted.body().to_string());
         match self.ask(errand, wanted, entity).await {
             Ok(created) => Told::good(format!("created ({})", id(&created))),
-            Err(why) => Told::bad(format!("not created: {why}")),
+            Err(Refused { why, .. }) => Told::bad(format!("not created: {why}")),
         }
     }
 
-    /// One call, as JSON. The error says why there is no good answer, without secrets.
+    /// One call, as JSON.
     async fn ask(
         &self,
         errand: Errand,
         wanted: &Wanted<'_>,
         entity: Option<&str>,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Refused> {
         let reply = self.proxy.run(self.tenant, errand.to_entity(entity)).await;
-        let Reply { status, body, .. } =
-            reply.map_err(|failed| wanted.without_secrets(&failed.to_string()))?;
+        let Reply { status, body, .. } = reply.map_err(|failed| Refused {
+            why: wanted.without_secrets(&failed.to_string()),
+            is_by_zuora: false,
+        })?;
         let answer = serde_json::from_slice::<Value>(&body).unwrap_or_default();
         if status.is_success() && answer["success"] != false {
             return Ok(answer);
         }
-        let status = status.as_u16();
-        match why(&answer) {
-            Some(why) => Err(format!("Zuora answered {status}: {}", wanted.without_secrets(&why))),
-            None => Err(format!("Zuora answered {status}")),
-        }
+        let code = status.as_u16();
+        let why = match why(&answer) {
+            Some(why) => format!("Zuora answered {code}: {}", wanted.without_secrets(&why)),
+            None => format!("Zuora answered {code}"),
+        };
+        Err(Refused { why, is_by_zuora: !status.is_server_error() })
+    }
+}
+
+impl Refused {
+    fn by_zuora(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_by_zuora: true }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use emulator::{CalloutEvent, Definition, Options, Tenant as Emulated};
+use emulator::{CalloutEvent, Definition, Fault, FaultKind, Options, Tenant as Emulated};
 
 use super::*;
 
@@ -35,7 +35,9 @@ tenants:
     base_url: {}
     credentials: {{oauth: {{client_id: id, client_secret: hidden}}}}
     entities: {}
-    async: {{callouts: {{public_url: https://gw.example.com, username: zuora, password: hidden-word}}}}
+    async:
+      callouts: {{public_url: https://gw.example.com, username: zuora, password: hidden-word}}
+      rewrite: [{{apps: [one], when: always}}]
 apps: {{one: {{tenant: [other, production], client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11, secret: hidden-too}}}}
 ",
             state.path().join("state").display(),
@@ -201,6 +203,26 @@ async fn a_tenant_that_does_not_answer_is_told_with_the_reason() {
     assert!(!told.is_good);
     assert!(told.text.contains("Succeeded: cannot be seen: "), "{}", told.text);
     assert!(!told.text.contains("hidden"), "{}", told.text);
+}
+
+#[tokio::test]
+async fn who_may_not_see_definitions_is_told_what_to_set_by_hand() {
+    let scene = Scene::set(Vec::new()).await;
+    let refusal = FaultKind::Answer {
+        status: 403,
+        body: r#"{"success":false,"reasons":[{"code":50000010,"message":"No permission."}]}"#
+            .into(),
+        content_type: "application/json".into(),
+        headers: Vec::new(),
+        executed: false,
+    };
+    scene.tenant.fault(Fault::once("/notifications", refusal).times(2));
+
+    let told = scene.told(true).await;
+
+    let text = &told.text;
+    assert!(!told.is_good && text.contains("cannot be seen: Zuora answered 403"), "{text}");
+    assert_eq!(text.matches("In Zuora's UI").count(), 2, "{text}");
 }
 
 #[test]

@@ -124,7 +124,9 @@ async fn ask(app: App, address: SocketAddr, places: &[String], known: &mut usize
             .ok()?;
         sender.ready().await.ok()?;
         let answer = sender.send_request(request).await.ok()?;
-        *known += usize::from(answer.status() == StatusCode::OK);
+        // That nobody knows is an answer as well.
+        let is_told = !answer.headers().contains_key("zuora-gateway-error");
+        *known += usize::from(answer.status() == StatusCode::OK && is_told);
         answer.into_body().collect().await.ok()?;
     }
     Some(())
