@@ -239,9 +239,17 @@ fn entity(tenant: &config::Tenant, app: &App) -> Option<String> {
 fn sent(write: &Write<'_>, prefer: Option<Preference>) -> Vec<(&'static str, String)> {
     let &Write { config, app, tenant: index, method, operation, path } = write;
     let tenant = &config.tenants[index];
+    // A write that is carried out later is counted there, without a key of the gateway's.
+    let detour = write.detour(prefer.is_some());
+    let path = detour.as_ref().map_or(path, |it| &it.path);
+    let counted = match &detour {
+        Some(it) => zuora::classify(method, &it.path),
+        None => operation,
+    };
+    let repeated = operation.filter(|_| detour.is_none());
     let mut lines = vec![("sent to", upstream(tenant, path))];
     lines.extend(entity(tenant, app).map(|entity| ("entity", entity)));
-    lines.push(("pool", pool(tenant, operation)));
+    lines.push(("pool", pool(tenant, counted)));
     lines.push(("share", share(config, app, index)));
     if let Some(cap) = app.max_in_flight {
         lines.push(("cap", format!("at most {cap} of the app's calls at once, over all pools")));
@@ -255,9 +263,9 @@ fn sent(write: &Write<'_>, prefer: Option<Preference>) -> Vec<(&'static str, Str
         "at most {timeout:?} for its turn, then it is answered 429 with a short Retry-After"
     );
     lines.push(("waits", waits));
-    lines.push(("lanes", repeats::lanes(tenant, method, operation, path)));
-    lines.push(("idempotency", repeats::idempotency(&tenant.retry, method, operation)));
-    lines.extend(repeats::repeats(tenant, method, operation));
+    lines.push(("lanes", repeats::lanes(tenant, method, operation, write.path)));
+    lines.push(("idempotency", repeats::idempotency(&tenant.retry, method, repeated)));
+    lines.extend(repeats::repeats(tenant, method, repeated));
     lines.push(("async", write.told(prefer.is_some())));
     if prefer.is_none() {
         lines.push(("on request", format!("with Prefer: respond-async, {}", write.told(true))));

@@ -49,6 +49,14 @@ impl Write<'_> {
         }
     }
 
+    /// Where it goes to be carried out later, if it does so in any case.
+    pub(super) fn detour(&self, is_asked_for: bool) -> Option<Detour> {
+        match self.plan(is_asked_for) {
+            Plan::Now(detour) => Some(detour),
+            _ => None,
+        }
+    }
+
     fn plan(&self, is_asked_for: bool) -> Plan {
         let written = &self.config.tenants[self.tenant].async_requests;
         let rules = written.rewrite.iter().map(|rule| wiring::rewrite_rule(self.config, rule));

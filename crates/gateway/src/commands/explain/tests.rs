@@ -364,6 +364,28 @@ apps:
 }
 
 #[test]
+fn a_write_that_is_carried_out_later_is_told_as_what_it_is_there() {
+    let oauth = "{oauth: {client_id: id, client_secret: secret}}";
+    let tenant = format!("async: {{{CALLOUTS}}}");
+    let asked = |prefer| Asked {
+        method: &Method::POST,
+        path: "/v1/accounts",
+        host: None,
+        soap: None,
+        prefer,
+    };
+
+    let at_once = said_with(oauth, &tenant, &asked(None));
+    let later = said_with(oauth, &tenant, &asked(Some(Preference::RespondAsync)));
+
+    assert!(at_once.contains("pool         High-volume transactions"), "{at_once}");
+    assert!(at_once.contains("if cut off   sent again with the same key"), "{at_once}");
+    assert!(later.contains("/v1/async/accounts\npool         Default"), "{later}");
+    assert!(later.contains("if cut off   not sent again"), "{later}");
+    assert!(!later.contains("the gateway makes one"), "{later}");
+}
+
+#[test]
 fn what_the_gateway_itself_answers_about_async_requests_is_no_call_of_zuoras() {
     for (method, path, answer) in [
         (&Method::GET, "/_gateway/async-requests", "with the app's async requests"),
