@@ -50,6 +50,14 @@ impl Meant {
         }
     }
 
+    /// The tenant and the track id that it names.
+    pub(crate) fn names(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::All { tenant } => (tenant.as_deref(), None),
+            Self::One(Key { tenant, track_id }) => (Some(tenant), Some(track_id)),
+        }
+    }
+
     fn is_meant(&self, record: &Record) -> bool {
         match self {
             Self::All { tenant } => tenant.as_ref().is_none_or(|it| *it == record.key.tenant),

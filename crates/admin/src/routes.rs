@@ -82,7 +82,13 @@ async fn resend(admin: &Admin, head: &Parts) -> Response<Full<Bytes>> {
     let Some(registry) = admin.registry() else { return nothing_kept() };
     match outcomes::revive(registry, &meant).await {
         Ok(revived) => {
-            tracing::info!(?meant, revived, "an operator has dead letters forwarded again");
+            let (tenant, track_id) = meant.names();
+            tracing::info!(
+                tenant,
+                track_id,
+                revived,
+                "an operator has dead letters forwarded again"
+            );
             typed(StatusCode::OK, JSON, json!({"resent": revived}).to_string())
         }
         Err(error) => unavailable(&error),

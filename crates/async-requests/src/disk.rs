@@ -51,7 +51,9 @@ pub struct Disk {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another gateway uses it.
-    #[error("another gateway uses the registry of async requests in `{directory}`")]
+    #[error(
+        "another gateway uses the registry of async requests in `{directory}`: give each a `state_dir` of its own"
+    )]
     InUse {
         /// The state directory.
         directory: String,

@@ -63,7 +63,7 @@ pub(crate) enum BadRequest {
     #[error("`SOAPAction` must be sent at most once, and name no other call than the envelope")]
     SoapAction,
     #[error(
-        "the query may say `wait` of one asynchronous request, and `state`, `limit` and `after` of all: seconds, a state, a number, and what `nextPage` says"
+        "the query may say `wait` of one asynchronous request, in seconds, and of all of them `state` (sending, accepted, succeeded, failed or unknown), `limit` (a number) and `after` (what `nextPage` says)"
     )]
     Query,
     #[error("`Last-Event-ID` must be the `id` of an event that came from here")]

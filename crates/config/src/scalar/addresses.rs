@@ -36,7 +36,7 @@ impl Scalar for BaseUrl {
         let origin = origin(&url)?;
         let rest = url.path_and_query().map(PathAndQuery::as_str).unwrap_or_default();
         if !matches!(rest, "" | "/") || text.contains('#') {
-            return Err("it must end after the host and its port: apps send the path".into());
+            return Err("it must end after the host and its port: the path is no part of it".into());
         }
         Ok(origin)
     }

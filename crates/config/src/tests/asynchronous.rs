@@ -91,7 +91,7 @@ fn a_callout_comes_encrypted_and_with_a_credential_that_basic_can_hold() {
         ("callouts.example.com", "it must begin with `https://`"),
         (
             "https://callouts.example.com/zuora",
-            "it must end after the host and its port: apps send the path",
+            "it must end after the host and its port: the path is no part of it",
         ),
     ] {
         check(

@@ -158,22 +158,22 @@ fn base_urls() {
         ("https://h:0", ", found `https://h:0`: the port must be a number from 1 to 65535"),
         (
             "https://h/v1",
-            ", found `https://h/v1`: it must end after the host and its port: apps send the path",
+            ", found `https://h/v1`: it must end after the host and its port: the path is no part of it",
         ),
         (
             "https://h?x=1",
-            ", found `https://h?x=1`: it must end after the host and its port: apps send the path",
+            ", found `https://h?x=1`: it must end after the host and its port: the path is no part of it",
         ),
         (
             "https://h#x",
-            ", found `https://h#x`: it must end after the host and its port: apps send the path",
+            ", found `https://h#x`: it must end after the host and its port: the path is no part of it",
         ),
         ("https://h:", ", found `https://h:`: the port must be a number from 1 to 65535"),
         ("https:///v1", ", found `https:///v1`: it is not a URL"),
         ("https://a b", ", found `https://a b`: it is not a URL"),
         (
             "https://h/?",
-            ", found `https://h/?`: it must end after the host and its port: apps send the path",
+            ", found `https://h/?`: it must end after the host and its port: the path is no part of it",
         ),
         ("https://[::1", ", found `https://[::1`: it is not a URL"),
     ] {

@@ -304,7 +304,7 @@ fn a_public_url_is_scheme_and_host() {
     check(
         &with_more("listen: {public_url: https://gateway.example.com/zuora}"),
         &[
-            "10:22: listen.public_url: expected scheme and host such as `https://rest.zuora.com`, found `https://gateway.example.com/zuora`: it must end after the host and its port: apps send the path",
+            "10:22: listen.public_url: expected scheme and host such as `https://rest.zuora.com`, found `https://gateway.example.com/zuora`: it must end after the host and its port: the path is no part of it",
         ],
     );
 }

@@ -172,7 +172,8 @@ impl Zuora<'_> {
             (ours, _) => describe(wanted, ours),
         };
         if !others.is_empty() {
-            let _ = write!(told.text, " ({} more of this event lead elsewhere)", others.len());
+            let lead = if others.len() == 1 { "leads" } else { "lead" };
+            let _ = write!(told.text, " ({} more of this event {lead} elsewhere)", others.len());
         }
         told
     }
@@ -256,7 +257,10 @@ impl Told {
 fn describe(wanted: &Wanted<'_>, ours: &[&Value]) -> Told {
     let is_good = |found: &&Value| wanted.differences(found).is_empty();
     match ours {
-        [only] if is_good(only) => Told::good(format!("there ({}), and as it should be", id(only))),
+        [only] if is_good(only) => Told::good(format!(
+            "there ({}), and as it should be, but for the password, which Zuora does not show",
+            id(only)
+        )),
         [only] => {
             let differences = wanted.differences(only);
             let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();

@@ -40,7 +40,8 @@ pub struct Emulate {
     /// told until somebody makes notification definitions.
     #[arg(long, value_name = "URL", value_parser = callouts)]
     callouts: Option<Callouts>,
-    /// The certificate, as PEM, of the authority whose servers get callouts over TLS.
+    /// The certificate, as PEM, of the authority whose servers get callouts over TLS; a self-signed one of the server
+    /// itself is none.
     #[arg(long, value_name = "FILE")]
     callout_ca: Option<PathBuf>,
     /// How long after a callout that did not arrive the next attempt follows, in seconds. Zuora

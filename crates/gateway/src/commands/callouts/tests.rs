@@ -105,7 +105,9 @@ async fn what_is_missing_is_created_and_then_it_is_there() {
         )
     };
     assert_eq!(without_ids(&created.text), expected("created (ID)"));
-    assert_eq!(without_ids(&there.text), expected("there (ID), and as it should be"));
+    let as_it_should_be =
+        "there (ID), and as it should be, but for the password, which Zuora does not show";
+    assert_eq!(without_ids(&there.text), expected(as_it_should_be));
     assert_eq!(once_more.text, there.text);
 }
 
@@ -148,7 +150,7 @@ async fn what_zuora_refuses_is_told_with_what_to_do_by_hand() {
     let told = scene.told(true).await;
 
     assert!(!told.is_good);
-    let expected = "  Async Request Failed: not created: Zuora answered 400: The name 'zuora-gateway Async Request Failed' is in use (1 more of this event lead elsewhere)
+    let expected = "  Async Request Failed: not created: Zuora answered 400: The name 'zuora-gateway Async Request Failed' is in use (1 more of this event leads elsewhere)
     In Zuora's UI it is a notification with:
       event           Async Request Failed
       name            zuora-gateway Async Request Failed
