@@ -11,6 +11,7 @@ use testkit::{Answer, Raw, SECRET, Yaml};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::outcomes;
 use super::stage::{
     PASSWORD, Stage, USER, asking, basic, callout, failed, json_of, key, location, metric,
     on_the_wire, succeeded, told, yaml,
@@ -257,6 +258,9 @@ async fn a_callout_may_overtake_the_answer() {
     );
     assert_eq!(stage.deliver("n-1", &succeeded("r-1", "t-1", "early")).await.status, 200);
     assert_eq!(stage.counted("taken").await, 1.0);
+    let listed = outcomes::records(&stage.look("/_gateway/async-requests?state=succeeded").await);
+    assert_eq!(listed.len(), 1, "{listed:#?}");
+    assert!(listed[0]["acceptedOn"].is_string(), "{listed:#?}");
 }
 
 #[tokio::test]

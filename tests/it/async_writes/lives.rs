@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use emulator::{AsyncWrites, Definition, Fault, FaultKind, Mishap, Options, ServiceTime, Tenant};
+use emulator::{
+    AsyncWrites, Definition, Fault, FaultKind, HistoryContext, Mishap, Options, ServiceTime, Tenant,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::Value;
@@ -39,6 +41,8 @@ fn tenant(url: &str, seed: u64) -> Options {
         retry_interval: Duration::from_millis(1500),
         late_by: Duration::from_millis(300),
         early_within: Duration::from_millis(500),
+        // What was lost must be asked for: nothing can be read of it.
+        history_context: HistoryContext::Absent,
         mishaps: vec![
             (Mishap::Fails, 0.10),
             (Mishap::LongReasons, 0.002),

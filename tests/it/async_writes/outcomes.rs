@@ -241,8 +241,13 @@ impl Listener {
         timeout(Duration::from_secs(20), read).await.unwrap_or_else(|_| panic!("no {what:?}"));
     }
 
-    /// The next event: its id, and its data.
+    /// The next event: its id, and its data. Soon, however many comments come meanwhile.
     async fn event(&mut self) -> (String, Value) {
+        let event = timeout(Duration::from_secs(20), self.next_event()).await;
+        event.expect("an event comes")
+    }
+
+    async fn next_event(&mut self) -> (String, Value) {
         loop {
             self.read_until("\n\n").await;
             let rest = &self.text[self.seen..];

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use emulator::{AsyncWrites, Definition, Mishap, Options, ServiceTime, Tenant};
+use emulator::{AsyncWrites, Definition, HistoryContext, Mishap, Options, ServiceTime, Tenant};
 use http::{Method, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
@@ -52,32 +52,49 @@ async fn the_official_python_client_writes_and_learns_the_outcome() {
     assert_eq!(ledger.token_calls, 1);
 }
 
-/// Callouts that stayed away are in the history, and come when they are asked for.
+/// Callouts that stayed away are in the history. What they said is read there, or else they come when they are asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcomes_that_stay_away_are_asked_for() {
-    let async_writes = AsyncWrites { mishaps: vec![(Mishap::Lost, 1.0)], ..AsyncWrites::default() };
-    let house = house(async_writes, &yaml("", ", reconcile_after: 1s, unknown_after: 60s")).await;
     let writes = 30;
-    for at in 0..writes {
-        let mut write =
-            request(Method::POST, "/v1/accounts", "{\"name\": \"A\", \"currency\": \"USD\"}");
-        let headers = write.headers_mut();
-        headers.insert("prefer", "respond-async".parse().unwrap());
-        headers.insert("zuora-track-id", format!("app-{at}").parse().unwrap());
-        assert_eq!(ask(house.address(), write).await.status, StatusCode::ACCEPTED);
+    for history_context in [HistoryContext::Object, HistoryContext::Text, HistoryContext::Absent] {
+        let async_writes = AsyncWrites {
+            mishaps: vec![(Mishap::Lost, 1.0), (Mishap::Fails, 0.3)],
+            history_context,
+            ..AsyncWrites::default()
+        };
+        let house =
+            house(async_writes, &yaml("", ", reconcile_after: 1s, unknown_after: 60s")).await;
+        for at in 0..writes {
+            let body = "{\"name\": \"A\", \"currency\": \"USD\"}";
+            let mut write = request(Method::POST, "/v1/accounts", body);
+            let headers = write.headers_mut();
+            headers.insert("prefer", "respond-async".parse().unwrap());
+            headers.insert("zuora-track-id", format!("app-{at}").parse().unwrap());
+            assert_eq!(ask(house.address(), write).await.status, StatusCode::ACCEPTED);
+        }
+        let mut failures = 0;
+        for at in 0..writes {
+            let track_id = format!("app-{at}");
+            let place = format!("/_gateway/async-requests/{track_id}");
+            let known = async || look(house.address(), &place, SECRET).await;
+            let most = Duration::from_secs(30);
+            let told = super::stage::until("asked for", most, known, |it| it.status == 200).await;
+            let ledger = house.tenant.ledger();
+            let request = ledger.async_with_track_id(&track_id).next().unwrap();
+            let succeeded = request.outcome.as_ref().unwrap().succeeded();
+            failures += usize::from(!succeeded);
+            assert_eq!(super::stage::json_of(&told)["success"], succeeded, "{told:?}");
+        }
+        assert!((1..writes).contains(&failures), "{failures}");
+        let ledger = house.tenant.ledger();
+        let questions = ledger.executed.iter().filter(|it| it.path.contains("callout"));
+        assert!((1..writes).contains(&questions.count()), "a few pages, not one for each");
+        let sent_again = ledger.async_requests.iter().flat_map(|it| &it.callouts);
+        let sent_again = sent_again.filter(|it| it.resent).count();
+        if history_context == HistoryContext::Absent {
+            assert!(sent_again >= writes, "{sent_again}");
+        }
     }
-    for at in 0..writes {
-        let place = format!("/_gateway/async-requests/app-{at}");
-        let known = async || look(house.address(), &place, SECRET).await;
-        let told =
-            super::stage::until("asked for", Duration::from_secs(30), known, |it| it.status == 200)
-                .await;
-        assert_eq!(super::stage::json_of(&told)["success"], true, "{told:?}");
-    }
-    let ledger = house.tenant.ledger();
-    assert!(ledger.async_requests.iter().all(|it| it.outcome.is_some()));
-    let questions = ledger.executed.iter().filter(|it| it.path.contains("notification"));
-    assert!((1..30).contains(&questions.count()), "a few pages, not one for each");
 }
 
 /// What nobody will ever tell is said to be unknown, to the app and to the operator.
