@@ -34,11 +34,18 @@ const PLACES: usize = 8;
 /// How much of an answer is read, so that its connection can be used again. Nothing in it matters.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
+/// How long the rest of an answer may take to come, for the sake of the connection.
+const REST: Duration = Duration::from_secs(1);
+
 /// How long a connection may lie idle.
 const IDLE: Duration = Duration::from_secs(15);
 
 /// How long to wait before the registry is asked again, after it could not read or write.
 const RECOVERY: Duration = Duration::from_secs(5);
+
+/// How long to wait before the registry is asked again, if nobody says that there is more: whoever writes an outcome down
+/// may be unable to say so.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is under way when a courier is ended may take this much longer.
 const GRACE: Duration = Duration::from_secs(2);
@@ -120,14 +127,22 @@ impl Couriers {
         let mut employed = self.employed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut before = std::mem::take(&mut *employed);
         for (app, destination) in destinations {
-            let known = before.remove(&app).filter(|known| known.destination.is_same(&destination));
-            let courier = known.unwrap_or_else(|| self.employ(&app, destination));
+            let courier = match before.remove(&app) {
+                Some(known) if known.destination.is_same(&destination) => known,
+                known => self.employ(&app, destination, known),
+            };
             employed.insert(app, courier);
         }
         before.into_values().for_each(|gone| gone.stop.cancel());
     }
 
-    fn employ(&self, app: &Arc<str>, destination: Destination) -> Employed {
+    /// A courier for `app`, who begins when the one `before` has ended: two would carry the same.
+    fn employ(
+        &self,
+        app: &Arc<str>,
+        destination: Destination,
+        before: Option<Employed>,
+    ) -> Employed {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
@@ -142,7 +157,15 @@ impl Couriers {
             metrics: Arc::clone(&self.metrics),
         };
         let stop = CancellationToken::new();
-        let work = tokio::spawn(Arc::new(courier).run(stop.clone()));
+        let running = Arc::new(courier).run(stop.clone());
+        let work = tokio::spawn(async move {
+            if let Some(Employed { stop, work, .. }) = before {
+                stop.cancel();
+                // Its panic was counted and logged.
+                let _ = work.await;
+            }
+            running.await;
+        });
         Employed { destination, stop, work }
     }
 
@@ -171,7 +194,8 @@ struct Courier {
 /// What is on its way to an app, and how its address has been doing.
 #[derive(Debug, Default)]
 struct Round {
-    under_way: JoinSet<bool>,
+    /// Each ends with why the app did not take an outcome, if it did not.
+    under_way: JoinSet<Option<String>>,
     carried: HashMap<task::Id, Key>,
     lull: Lull,
 }
@@ -189,9 +213,9 @@ impl Courier {
             };
             tokio::select! {
                 () = stop.cancelled() => break,
-                delivered = round.ended() => self.learn(&mut round.lull, delivered),
+                trouble = round.ended() => self.learn(&mut round.lull, trouble),
                 () = self.registry.undelivered_grows(&self.app) => {}
-                () = at(next) => {}
+                () = sleep_until(next.unwrap_or_else(|| Instant::now() + LOOK_AGAIN)) => {}
             }
         }
         let _ = timeout(GRACE, round.under_way.join_all()).await;
@@ -201,6 +225,11 @@ impl Courier {
     async fn set_out(self: &Arc<Self>, round: &mut Round) -> Result<Option<Instant>, StoreError> {
         let now = Instant::now();
         let places = round.lull.places(now);
+        // Whoever comes back makes room, unless the address is to be left alone.
+        let until_there_is_room = round.lull.until.filter(|until| *until > now);
+        if round.carried.len() >= places {
+            return Ok(until_there_is_room);
+        }
         // What is under way is still due, and comes first.
         let due = self.registry.undelivered(&self.app, 2 * PLACES).await?;
         for record in due {
@@ -214,8 +243,7 @@ impl Courier {
                 return Ok(Some(now + wait));
             }
             if round.carried.len() >= places {
-                // Whoever comes back makes room, unless the address is to be left alone.
-                return Ok(round.lull.until.filter(|until| *until > now));
+                return Ok(until_there_is_room);
             }
             let key = record.key.clone();
             let carrying = round.under_way.spawn(Arc::clone(self).carry(record));
@@ -224,15 +252,11 @@ impl Courier {
         Ok(None)
     }
 
-    /// Carries an outcome to its app, and returns whether the app took it once what became of it is durable.
-    async fn carry(self: Arc<Self>, record: Record) -> bool {
+    /// Carries an outcome to its app, and returns why the app did not take it, if so, once what became of it is durable.
+    async fn carry(self: Arc<Self>, record: Record) -> Option<String> {
         let (tenant, track_id) = (&*record.key.tenant, &*record.key.track_id);
         let counted = self.metrics.async_requests(tenant, &self.app);
-        let trouble = match timeout(PATIENCE, self.deliver(&record)).await {
-            Ok(Ok(())) => None,
-            Ok(Err(trouble)) => Some(trouble.to_string()),
-            Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
-        };
+        let trouble = self.deliver(&record).await.err().map(|trouble| trouble.to_string());
         let became = match &trouble {
             None => telemetry::Delivery::Delivered,
             Some(trouble) if self.failed(&record, trouble).await.is_dead() => {
@@ -256,7 +280,7 @@ impl Courier {
         if trouble.is_none() {
             self.until_durable(|| self.registry.delivered(&record)).await;
         }
-        trouble.is_none()
+        trouble
     }
 
     async fn failed(&self, record: &Record, trouble: &str) -> Delivery {
@@ -282,13 +306,14 @@ impl Courier {
     }
 
     async fn deliver(&self, record: &Record) -> Result<(), NotDelivered> {
-        let answer = self.client.request(self.letter(record)).await?;
+        let answer = timeout(PATIENCE, self.client.request(self.letter(record))).await;
+        let answer = answer.map_err(|_| NotDelivered::Silent)??;
         let (head, body) = answer.into_parts();
         if !head.status.is_success() {
             return Err(NotDelivered::Answered(head.status));
         }
         // For the sake of the connection only, which is closed if there is more of it.
-        let _ = timeout(PATIENCE, Limited::new(body, LONGEST_ANSWER).collect()).await;
+        let _ = timeout(REST, Limited::new(body, LONGEST_ANSWER).collect()).await;
         Ok(())
     }
 
@@ -298,7 +323,8 @@ impl Courier {
         let mut told = record.to_json();
         told.insert("deliveryId".to_owned(), id.as_str().into());
         let body = serde_json::Value::Object(told).to_string();
-        let since_1970 = self.registry.now().duration_since(SystemTime::UNIX_EPOCH);
+        // What the receiver compares with its own clock, which may have been set since this process began.
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let timestamp = since_1970.unwrap_or_default().as_secs();
         let signature = self.destination.sign(timestamp, body.as_bytes());
 
@@ -316,12 +342,13 @@ impl Courier {
         request
     }
 
-    fn learn(&self, lull: &mut Lull, delivered: bool) {
+    fn learn(&self, lull: &mut Lull, trouble: Option<String>) {
         let was_lull = lull.is_one();
-        lull.learn(delivered, Instant::now());
+        lull.learn(trouble.is_none(), Instant::now());
         match (was_lull, lull.is_one()) {
             (false, true) => {
-                tracing::warn!(app = &*self.app, "the app does not take its outcomes: they wait");
+                let app = &*self.app;
+                tracing::warn!(app, trouble, "the app does not take its outcomes: they wait");
             }
             (true, false) => tracing::info!(app = &*self.app, "the app takes its outcomes again"),
             _ => {}
@@ -330,16 +357,16 @@ impl Courier {
 }
 
 impl Round {
-    /// Resolves to whether it was delivered, once one of those under way has ended.
-    async fn ended(&mut self) -> bool {
-        let (id, delivered) = match self.under_way.join_next_with_id().await {
+    /// Resolves to why it was not delivered, if so, once one of those under way has ended.
+    async fn ended(&mut self) -> Option<String> {
+        let (id, trouble) = match self.under_way.join_next_with_id().await {
             Some(Ok(ended)) => ended,
             // It panicked, which was counted and logged.
-            Some(Err(error)) => (error.id(), false),
+            Some(Err(error)) => (error.id(), Some("it panicked".to_owned())),
             None => std::future::pending().await,
         };
         self.carried.remove(&id);
-        delivered
+        trouble
     }
 }
 
@@ -347,6 +374,7 @@ impl Round {
 #[derive(Debug)]
 enum NotDelivered {
     Unanswered(ClientError),
+    Silent,
     Answered(StatusCode),
 }
 
@@ -360,6 +388,7 @@ impl fmt::Display for NotDelivered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unanswered(cause) => f.write_str(&chain(cause)),
+            Self::Silent => write!(f, "no answer within {} s", PATIENCE.as_secs()),
             Self::Answered(status) => write!(f, "answered {}", status.as_u16()),
         }
     }
@@ -396,14 +425,6 @@ impl Lull {
             let pause = Duration::from_secs(1).saturating_mul(2_u32.saturating_pow(more));
             self.until = Some(now + pause.min(LONGEST_LULL));
         }
-    }
-}
-
-/// Resolves at `moment`; never, if there is none.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -5,7 +5,10 @@ use std::convert::Infallible;
 use std::io;
 
 use async_requests::{Form, Memory, NewRequest, Outcome, Report, Stage};
+use futures_util::stream::pending;
 use http::Response;
+use http_body_util::StreamBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -27,6 +30,8 @@ fn nowhere() -> Destination {
 enum Does {
     Answer(u16),
     AnswerAfter(u16, Duration),
+    /// Takes it, and never ends its answer.
+    NeverEnd,
     RefuseConnection,
     Redirect,
 }
@@ -75,13 +80,14 @@ impl Mailbox {
         &self,
         does: Does,
         request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    ) -> Result<Response<UnsyncBoxBody<Bytes, Infallible>>, Infallible> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let body = String::from_utf8(body.to_vec()).unwrap();
         self.letters.lock().unwrap().push(Letter { at: self.opened.elapsed(), head, body });
-        let mut response = Response::new(Full::from("taken"));
+        let mut response = Response::new(Full::from("taken").boxed_unsync());
         match does {
+            Does::NeverEnd => *response.body_mut() = StreamBody::new(pending()).boxed_unsync(),
             Does::Answer(status) => *response.status_mut() = StatusCode::from_u16(status).unwrap(),
             Does::AnswerAfter(status, pause) => {
                 sleep(pause).await;
@@ -141,8 +147,12 @@ impl Scene {
     }
 
     fn forward(&self, apps: &[&str]) {
+        self.forward_signed(apps, SECRET);
+    }
+
+    fn forward_signed(&self, apps: &[&str], secret: &str) {
         let url = Uri::from_static("http://app/outcomes?key=1");
-        let destination = Destination::new(url, SECRET, self.mailbox.connector());
+        let destination = Destination::new(url, secret, self.mailbox.connector());
         let destinations = apps.iter().map(|app| ((*app).into(), destination.clone()));
         self.couriers.follow(destinations.collect());
     }
@@ -296,6 +306,38 @@ async fn an_address_that_does_not_answer_gets_ten_seconds() {
     assert_eq!(waiting.trouble.as_deref(), Some("no answer within 10 s"));
     assert_eq!(scene.letters().len(), 2);
     assert!(matches!(scene.stage(&key).await, Stage::Delivered(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_is_taken_once_the_head_of_the_answer_says_so() {
+    let scene = Scene::new([Does::NeverEnd], Does::Answer(200));
+
+    let key = scene.ended("batch", "batch-1").await;
+    sleep(Duration::from_secs(60)).await;
+
+    assert_eq!(scene.letters().len(), 1);
+    assert!(matches!(scene.stage(&key).await, Stage::Delivered(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_secret_signs_from_now_on_and_nothing_is_carried_twice() {
+    let scene = Scene::new([Does::AnswerAfter(200, Duration::from_secs(1))], Does::Answer(200));
+    scene.ended("batch", "batch-1").await;
+    sleep(Duration::from_millis(100)).await;
+
+    let another = "another one of thirty-two letters";
+    scene.forward_signed(&["batch"], another);
+    scene.ended("batch", "batch-2").await;
+    sleep(Duration::from_secs(100)).await;
+
+    let letters = scene.letters();
+    let told: Vec<_> = letters.iter().map(|letter| letter.json()["trackId"].clone()).collect();
+    assert_eq!(told, ["batch-1", "batch-2"]);
+    let other =
+        Destination::new(Uri::from_static("http://app/"), another, scene.mailbox.connector());
+    let last = &letters[1];
+    let timestamp = last.field("zuora-gateway-timestamp").parse().unwrap();
+    assert_eq!(last.field("zuora-gateway-signature"), other.sign(timestamp, last.body.as_bytes()));
 }
 
 #[tokio::test(start_paused = true)]
