@@ -14,6 +14,7 @@ mod disk;
 mod memory;
 mod record;
 mod registry;
+mod stall;
 mod store;
 mod telling;
 #[cfg(test)]

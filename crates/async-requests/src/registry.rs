@@ -4,17 +4,22 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
 use telemetry::Metrics;
 use tokio::sync::{broadcast, oneshot, watch};
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use crate::counts::Counts;
 use crate::delivery::{Delivery, Forwarding, Stage};
 use crate::disk::{Disk, OpenError};
 use crate::record::{Form, Key, Outcome, Record, State};
+use crate::stall::Stall;
 use crate::store::{Change, Changed, Limits, Store, StoreError, StoreReadings, Whose, Writing};
 use crate::waiters::{News, Waiters};
 
+/// How long the store may take. One that takes longer hangs: nothing more is asked of it until it goes on, as whoever asks
+/// holds something up meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a store that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How many times as long it is until one that works is looked after.
@@ -91,6 +96,7 @@ pub struct Registry {
     store: Box<dyn Store>,
     calendar: Calendar,
     counts: Option<Counts>,
+    stall: Stall,
     forwarding: RwLock<Forwarding>,
     waiters: Waiters,
     news: News,
@@ -153,6 +159,7 @@ impl Registry {
             store: Box::new(store),
             calendar: Calendar { date: SystemTime::now(), at: Instant::now() },
             counts,
+            stall: Stall::default(),
             forwarding: RwLock::default(),
             waiters: Waiters::default(),
             news: News::default(),
@@ -163,15 +170,16 @@ impl Registry {
     /// Remembers a request. Once this returns it is durable, and may be sent. Dropping this forgets it again.
     ///
     /// # Errors
-    /// Why it must not be sent.
+    /// Why it must not be sent; at once if the disk hangs, and within seconds if it begins to.
     pub async fn begin(self: &Arc<Self>, new: NewRequest) -> Result<Submission, NotBegun> {
+        self.refuse_if_stalled()?;
         let key = new.key.clone();
         let record = Box::new(Record::begun(new, self.now()));
         let changing = self.store.change(Whose::Key(key.clone()), Change::Begin(record));
         let (claim, claimed) = oneshot::channel();
         let registry = Arc::clone(self);
         tokio::spawn(async move {
-            let begun = registry.counted(changing.await).map(|changed| match changed {
+            let begun = registry.written(changing).await.map(|changed| match changed {
                 Changed::Made(record) => {
                     record.iter().for_each(|record| registry.entered(record));
                     Ok(Unclaimed(Some(Submission { registry: Arc::clone(&registry), key })))
@@ -185,19 +193,24 @@ impl Registry {
             // Whoever asked may have left.
             let _ = claim.send(begun);
         });
-        let begun = claimed.await.map_err(|_| StoreError::stopped())??;
+        let begun = tokio::select! {
+            biased;
+            begun = claimed => begun.map_err(|_| StoreError::stopped())??,
+            () = self.stall.begins() => return Err(StoreError::stalled().into()),
+        };
         begun?.claim().ok_or_else(|| StoreError::stopped().into())
     }
 
     /// Takes in how a request of `tenant` ended. Once this returns it is durable; it goes on if this is dropped.
     ///
     /// # Errors
-    /// If it could not be written down: it must be told again.
+    /// If it could not be written down: it must be told again. At once if the disk hangs.
     pub async fn take_in(
         self: &Arc<Self>,
         tenant: &Arc<str>,
         report: Report,
     ) -> Result<Taken, StoreError> {
+        self.refuse_if_stalled()?;
         let Report { zuora_id, track_id, notification_id, outcome } = report;
         let whose =
             Whose::Told { tenant: Arc::clone(tenant), zuora_id: zuora_id.clone(), track_id };
@@ -213,9 +226,9 @@ impl Registry {
     /// What is known of a request now.
     ///
     /// # Errors
-    /// If nothing can be read.
+    /// If nothing can be read, or not within seconds.
     pub async fn find(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.counted(self.store.find(key.clone()).await)
+        self.read(self.store.find(key.clone())).await
     }
 
     /// What is known of a request once it has ended, or at `until`, whichever is first. Dropping this ends the waiting only.
@@ -243,7 +256,7 @@ impl Registry {
     /// there is no more.
     ///
     /// # Errors
-    /// If nothing can be read.
+    /// If nothing can be read, or not within seconds.
     pub async fn list(
         &self,
         app: &Arc<str>,
@@ -251,7 +264,7 @@ impl Registry {
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<(u64, Record)>, StoreError> {
-        self.counted(self.store.list(Arc::clone(app), state, before, most).await)
+        self.read(self.store.list(Arc::clone(app), state, before, most)).await
     }
 
     /// Those of a tenant whose outcome is waited for, the oldest first.
@@ -405,10 +418,18 @@ impl Registry {
         let ends = matches!(change, Change::End { .. } | Change::GiveUp { .. });
         let accepts = matches!(change, Change::Accept { .. });
         let is_due = ends || matches!(change, Change::Revive { .. });
+        // Whoever waits for the outcome of what is forgotten waits in vain.
+        let forgets = match (&whose, &change) {
+            (Whose::Key(key), Change::Withdraw) => Some(key.clone()),
+            _ => None,
+        };
         let changing = self.store.change(whose, change);
         let registry = Arc::clone(self);
         let told = tokio::spawn(async move {
-            let changed = registry.counted(changing.await)?;
+            let changed = registry.written(changing).await?;
+            if let (Changed::Made(None), Some(key)) = (&changed, &forgets) {
+                registry.waiters.wake(key);
+            }
             if let Changed::Made(Some(record)) = &changed {
                 // A callout that was faster than the answer has counted already.
                 if ends || accepts && record.state == State::Accepted {
@@ -442,6 +463,31 @@ impl Registry {
 
     fn forwarding(&self) -> Forwarding {
         self.forwarding.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a change came to, however long that takes.
+    async fn written(&self, mut changing: Writing<Changed>) -> Result<Changed, StoreError> {
+        let changed = match timeout(PATIENCE, &mut changing).await {
+            Ok(changed) => changed,
+            Err(_) => {
+                let _overdue = self.stall.note();
+                changing.await
+            }
+        };
+        self.counted(changed)
+    }
+
+    /// What is read, if that does not take too long.
+    async fn read<T>(&self, reading: Writing<T>) -> Result<T, StoreError> {
+        let read = timeout(PATIENCE, reading).await;
+        self.counted(read.unwrap_or_else(|_| Err(StoreError::stalled())))
+    }
+
+    fn refuse_if_stalled(&self) -> Result<(), StoreError> {
+        match self.stall.is_there() {
+            true => self.counted(Err(StoreError::stalled())),
+            false => Ok(()),
+        }
     }
 
     /// Counts what failed.
@@ -539,6 +585,27 @@ impl Submission {
         Ok(record)
     }
 
+    /// Notes that Zuora certainly did not take it, where its app was told that it may have: it ends with these reasons of
+    /// Zuora's. Returns once that is durable; it goes on if this is dropped.
+    ///
+    /// # Errors
+    /// If that could not be written down: then it ends as unknown.
+    pub async fn refused(
+        self,
+        reasons: Vec<Value>,
+        process_id: Option<Arc<str>>,
+    ) -> Result<(), StoreError> {
+        let registry = &self.registry;
+        let end = Change::End {
+            outcome: Outcome::Failed { reasons, process_id },
+            zuora_id: None,
+            notification_id: None,
+            at: registry.now(),
+            forwarding: registry.forwarding(),
+        };
+        registry.change(Whose::Key(self.key), end).await.map(drop)
+    }
+
     /// Notes that Zuora certainly did not take it. It is forgotten, also if this is dropped.
     ///
     /// # Errors
@@ -567,6 +634,11 @@ impl StoreError {
     /// Whatever keeps records has gone.
     pub(crate) fn stopped() -> Self {
         Self("it was closed".into())
+    }
+
+    /// Whatever keeps records does not answer.
+    fn stalled() -> Self {
+        Self("its disk takes too long".into())
     }
 }
 
@@ -611,6 +683,22 @@ mod tests {
         assert!(matches!(taken, Taken::News(_)));
         assert_eq!(record.unwrap().unwrap().state, State::Succeeded);
         assert_eq!(until - Instant::now(), Duration::from_secs(17));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_what_is_forgotten_is_told_at_once() {
+        let registry = Registry::new(Memory::default());
+        let submission = registry.begin(named("batch-1")).await.unwrap();
+        let (key, began) = (submission.key().clone(), Instant::now());
+
+        let waiting = registry.wait(&key, began + Duration::from_secs(20));
+        let (record, withdrawn) = tokio::join!(waiting, async {
+            sleep(Duration::from_secs(3)).await;
+            submission.withdrawn().await
+        });
+
+        assert!(record.unwrap().is_none() && withdrawn.is_ok());
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
     }
 
     #[tokio::test(start_paused = true)]

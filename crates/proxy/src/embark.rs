@@ -1,39 +1,27 @@
-//! How a write goes to where it is carried out later: remembered before it leaves, told what becomes of it, and answered
-//! with where its outcome will be.
+//! How a write goes to where it is carried out later: remembered before it leaves (`passage.rs`), and answered with where
+//! its outcome will be.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use admission::{Ask, Permit, Place};
-use async_requests::{Form, Key, NewRequest, NotBegun, StoreError, Submission};
+use async_requests::{Form, Key, NewRequest, NotBegun};
 use http::Response;
-use tokio::runtime::Handle;
-use tokio::time::{Duration, timeout};
-use tokio_util::task::TaskTracker;
-use zuora::{Operation, Submitted, Verdict, sync_path};
+use tokio::time::{Duration, Instant, timeout_at};
+use zuora::{Operation, sync_path};
 
-use crate::answer::Answer;
 use crate::body::Body;
 use crate::call::{Call, Phase};
-use crate::error::{Error, Executed};
+use crate::error::Error;
 use crate::go_async::{Detour, Plan};
-use crate::judge::tells_outcome;
-use crate::leg::Failure;
 use crate::outbound::Outbound;
 use crate::outcomes::told;
+use crate::passage::Passage;
 use crate::proxy::Proxy;
 use crate::request::BadRequest;
 use crate::route::Route;
 
-/// How long the registry may take to write. A call that is to be remembered holds a permit meanwhile, and so do all
-/// others behind it if the disk hangs.
-const PATIENCE_WITH_REGISTRY: Duration = Duration::from_secs(10);
-
-/// As much of an answer as is printed, in bytes: it holds an id.
-const LONGEST_PRINT: usize = 1024;
-
-/// Whether an answer to a submission has been printed: what it looks like is published nowhere.
-static IS_PRINTED: AtomicBool = AtomicBool::new(false);
+/// How much longer than its caller wants to wait it may take to read what is known.
+const PATIENCE_WITH_READING: Duration = Duration::from_secs(1);
 
 /// A call that is carried out later, or may be.
 #[derive(Debug)]
@@ -46,36 +34,6 @@ pub(crate) struct Voyage {
     is_held: bool,
     /// Its record, once it has one.
     passage: Option<Arc<Passage>>,
-}
-
-/// The record of a call that goes there, from before it is sent until Zuora is known to have taken it or not. Shared by
-/// the call and its upstream leg, either of which may be the last to know.
-///
-/// Dropped before it was sent, or after Zuora refused it, it is forgotten. Dropped in between it stays: its outcome may
-/// still come.
-#[derive(Debug)]
-pub(crate) struct Passage {
-    key: Key,
-    standing: Mutex<Standing>,
-    tasks: TaskTracker,
-}
-
-#[derive(Debug)]
-enum Standing {
-    /// Zuora certainly has nothing of it.
-    Here(Submission),
-    /// It was sent, and nobody knows whether Zuora took it.
-    Away(Submission),
-    Taken,
-    Withdrawn,
-}
-
-/// What an attempt says about whether Zuora took the request.
-#[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    Taken(Submitted),
-    NotTaken,
-    Unknown,
 }
 
 impl Voyage {
@@ -156,8 +114,7 @@ impl Proxy {
         };
         let registry = route.tenant.async_requests.as_ref().map(|it| Arc::clone(&it.registry));
         let registry = registry.expect("a plan to go there is made for tenants with a registry");
-        let beginning = registry.begin(new_request(route, outbound, call));
-        match in_time(beginning).await {
+        match registry.begin(new_request(route, outbound, call)).await {
             Ok(submission) => {
                 outbound.embark(Passage::new(submission, &self.tasks));
                 Ok(Some(permit))
@@ -205,21 +162,24 @@ impl Proxy {
         call: &mut Call,
     ) -> Result<Response<Body>, Error> {
         let Some(passage) = voyage.passage() else { return answer };
-        if passage.withdraw().await {
+        if passage.withdraw_or_promise().await {
             return answer;
         }
         call.is_remembered = true;
-        call.is_async = passage.is_taken() && voyage.is_held;
+        // What is lost of Zuora's answer says nothing of what came of the preference.
+        call.is_async = answer.is_ok() && passage.is_taken() && voyage.is_held;
         let wait = call.prefers.filter(|wait| voyage.is_held && !wait.is_zero());
         let (Some(wait), Some(route)) = (wait, call.route.clone()) else { return answer };
         let Some(later) = &route.tenant.async_requests else { return answer };
         let until = call.started + wait;
         // It is Zuora that it waits for.
         call.enter(Phase::Upstream);
-        let record = self.look(&later.registry, &passage.key, &route.app, Some(until)).await;
+        let looking = self.look(&later.registry, passage.key(), &route.app, Some(until));
+        // An answer is there already: a disk that hangs keeps nobody from it.
+        let record = timeout_at(until.max(Instant::now()) + PATIENCE_WITH_READING, looking).await;
         call.leave();
         match record {
-            Ok(Some(record)) if !record.state.is_pending() => {
+            Ok(Ok(Some(record))) if !record.state.is_pending() => {
                 call.executed = None;
                 call.is_async = true;
                 Ok(told(&record, call))
@@ -278,151 +238,4 @@ fn turn_back(
     let (track_id, why) = (call.track_id().as_str(), why.to_string());
     tracing::info!(track_id, why, is_direct, "a write that was to be remembered is not");
     Ok(())
-}
-
-impl Passage {
-    fn new(submission: Submission, tasks: &TaskTracker) -> Self {
-        let key = submission.key().clone();
-        Self { key, standing: Mutex::new(Standing::Here(submission)), tasks: tasks.clone() }
-    }
-
-    /// Notes that it is being sent.
-    pub(crate) fn depart(&self) {
-        let mut standing = self.standing();
-        *standing = match std::mem::replace(&mut *standing, Standing::Taken) {
-            Standing::Here(submission) => Standing::Away(submission),
-            other => other,
-        };
-    }
-
-    /// Takes in what became of an attempt. Once this returns, that Zuora took it is durable.
-    pub(crate) async fn learn(&self, attempted: &Result<Box<Answer>, Failure>) {
-        match Fate::of(attempted) {
-            Fate::Unknown => {}
-            Fate::NotTaken => self.come_back(),
-            Fate::Taken(submitted) => {
-                if let Ok(answer) = attempted
-                    && !IS_PRINTED.swap(true, Ordering::Relaxed)
-                {
-                    self.print(answer);
-                }
-                self.accept(submitted).await;
-            }
-        }
-    }
-
-    /// It may be sent again, or be forgotten.
-    fn come_back(&self) {
-        let mut standing = self.standing();
-        *standing = match std::mem::replace(&mut *standing, Standing::Taken) {
-            Standing::Away(submission) => Standing::Here(submission),
-            other => other,
-        };
-    }
-
-    async fn accept(&self, submitted: Submitted) {
-        let before = std::mem::replace(&mut *self.standing(), Standing::Taken);
-        let (Standing::Here(submission) | Standing::Away(submission)) = before else { return };
-        let track_id = &*self.key.track_id;
-        if submitted.id.is_none() {
-            tracing::warn!(
-                track_id,
-                "Zuora took a request without naming it in a way that is known: its outcome is found by its track id"
-            );
-        }
-        if let Err(error) = in_time(submission.accepted(submitted.id.as_deref())).await {
-            // It is remembered all the same, as one of which nobody knows yet.
-            tracing::warn!(track_id, %error, "that Zuora took a request could not be written down");
-        }
-    }
-
-    /// Forgets it if Zuora certainly did not take it. Returns whether it is forgotten.
-    async fn withdraw(&self) -> bool {
-        let Some(submission) = self.take_back() else {
-            return matches!(*self.standing(), Standing::Withdrawn);
-        };
-        forget(submission).await;
-        true
-    }
-
-    fn is_taken(&self) -> bool {
-        matches!(*self.standing(), Standing::Taken)
-    }
-
-    fn take_back(&self) -> Option<Submission> {
-        let mut standing = self.standing();
-        match std::mem::replace(&mut *standing, Standing::Withdrawn) {
-            Standing::Here(submission) => Some(submission),
-            other => {
-                *standing = other;
-                None
-            }
-        }
-    }
-
-    fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn print(&self, answer: &Answer) {
-        let seen = answer.seen();
-        let body = String::from_utf8_lossy(&seen[..seen.len().min(LONGEST_PRINT)]);
-        tracing::debug!(
-            track_id = &*self.key.track_id,
-            status = answer.head.status.as_u16(),
-            %body,
-            "the first answer of Zuora's to a request that is carried out later"
-        );
-    }
-}
-
-impl Drop for Passage {
-    fn drop(&mut self) {
-        if let (Some(submission), Ok(runtime)) = (self.take_back(), Handle::try_current()) {
-            self.tasks.spawn_on(forget(submission), &runtime);
-        }
-    }
-}
-
-async fn forget(submission: Submission) {
-    let track_id = Arc::clone(&submission.key().track_id);
-    if let Err(error) = in_time(submission.withdrawn()).await {
-        let track_id = &*track_id;
-        tracing::warn!(track_id, %error, "that Zuora did not take a request could not be written down");
-    }
-}
-
-/// What the registry came to. Given up, it may still write: nobody waits for it.
-async fn in_time<T, E: From<StoreError>>(
-    writing: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    let slow = || StoreError("it took too long to write".into()).into();
-    timeout(PATIENCE_WITH_REGISTRY, writing).await.unwrap_or_else(|_| Err(slow()))
-}
-
-impl Fate {
-    fn of(attempted: &Result<Box<Answer>, Failure>) -> Self {
-        let answer = match attempted {
-            Ok(answer) => answer,
-            Err(failure) if !failure.was_sent() || failure.is_callers() => return Self::NotTaken,
-            Err(Failure::Broke(_, Executed::Yes)) => return Self::Taken(Submitted { id: None }),
-            Err(_) => return Self::Unknown,
-        };
-        let head = &answer.head;
-        match answer.verdict {
-            Verdict::Ambiguous { .. } => Self::Unknown,
-            Verdict::Failed { .. } if head.status.is_server_error() && !tells_outcome(answer) => {
-                Self::Unknown
-            }
-            Verdict::Relay => match Submitted::read(head.status, &head.headers, answer.seen()) {
-                Some(submitted) => Self::Taken(submitted),
-                None => Self::NotTaken,
-            },
-            Verdict::Failed { .. }
-            | Verdict::Refused(_)
-            | Verdict::Unauthenticated
-            | Verdict::Contended
-            | Verdict::InProgress => Self::NotTaken,
-        }
-    }
 }

@@ -188,7 +188,9 @@ impl Error {
             Self::Shed(shed) => Some(shed.retry_after(now)),
             Self::TokenUnavailable(unavailable) => Some(unavailable.retry_after),
             Self::Draining => Some(Duration::from_secs(1)),
-            Self::Registry(_) | Self::Streams(..) => Some(Duration::from_secs(5)),
+            Self::Registry(_) | Self::NotRemembered(_) | Self::Streams(..) => {
+                Some(Duration::from_secs(5))
+            }
             _ => None,
         }
     }

@@ -32,6 +32,7 @@ mod local;
 mod login;
 mod outbound;
 mod outcomes;
+mod passage;
 mod peer;
 mod prefer;
 mod progress;

@@ -16,10 +16,11 @@ use zuora::Operation;
 use zuora::soap::Splice;
 
 use crate::body::{Flow, Upload, UploadContent};
-use crate::embark::{Passage, Voyage};
+use crate::embark::Voyage;
 use crate::error::Error;
 use crate::headers;
 use crate::key::{Key, is_read};
+use crate::passage::Passage;
 use crate::prefer::take_respond_async;
 use crate::progress::Progress;
 use crate::received::{BadBody, Received};
@@ -138,6 +139,7 @@ impl Outbound {
         }
         // It has come true, so it ends here.
         take_respond_async(&mut self.headers);
+        accept_readable(&mut self.headers);
         if let Key::Ours(_) = self.key {
             self.key = Key::None;
         }
@@ -210,6 +212,35 @@ fn with_path(uri: &Uri, path: &str) -> Uri {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(target.parse().expect("it has one more segment than one was read"));
     Uri::from_parts(parts).expect("only its path is another")
+}
+
+/// Has the answer come in a coding that is read here, as the id in it must be: in gzip if the caller takes that, else as it
+/// is. What asks for nothing else stays, byte for byte.
+fn accept_readable(fields: &mut HeaderMap) {
+    let (mut takes_gzip, mut is_readable) = (false, true);
+    for value in fields.get_all(header::ACCEPT_ENCODING) {
+        for coding in value.as_bytes().split(|byte| *byte == b',') {
+            let mut parts = coding.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            let name = parts.next().unwrap_or_default();
+            let is_named = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            let is_gzip = is_named("gzip") || is_named("x-gzip");
+            let is_refused = parts.any(is_zero);
+            takes_gzip |= is_gzip && !is_refused;
+            is_readable &= is_gzip || is_named("identity") || is_named("") || is_refused;
+        }
+    }
+    if !is_readable {
+        let coding = if takes_gzip { "gzip" } else { "identity" };
+        fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding));
+    }
+}
+
+/// Whether this is a weight of nothing: `q=0`, `q=0.00` (RFC 9110 12.4.2).
+fn is_zero(parameter: &[u8]) -> bool {
+    let weight = parameter.strip_prefix(b"q=").or_else(|| parameter.strip_prefix(b"Q="));
+    weight.is_some_and(|weight| {
+        weight.first() == Some(&b'0') && weight.iter().all(|byte| b"0.".contains(byte))
+    })
 }
 
 /// Where the bytes of kept bodies are counted.

@@ -10,10 +10,19 @@ use crate::answer::Look;
 const LONGEST_ID: usize = 256;
 
 /// What Zuora says to a request that it took, to carry it out later.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Submitted {
     /// What it calls the request, or the job. `None` if it does not say, or not in a way that is known.
     pub id: Option<String>,
+}
+
+/// What Zuora says to a request that it did not take.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rejected {
+    /// Why, each with a `code` and a `message` and nothing else; empty if it does not say.
+    pub reasons: Vec<Value>,
+    /// What it calls the attempt.
+    pub process_id: Option<String>,
 }
 
 /// The path of the asynchronous form of `path`: `/async` stands after `/v1` there. `None` for a path that does not begin
@@ -59,6 +68,27 @@ impl Submitted {
         };
         let is_refused = member(&answer, "success").is_some_and(|it| *it == Value::Bool(false));
         (!is_refused).then(|| Self { id: id_in(&answer) })
+    }
+}
+
+impl Rejected {
+    /// Reads an answer, `body` being as much of it as is there, in whichever coding it was received.
+    pub fn read(headers: &HeaderMap, body: &[u8]) -> Self {
+        let look = Look::at(headers, body);
+        let Ok(Value::Object(answer)) = serde_json::from_slice(&look.text) else {
+            return Self::default();
+        };
+        let reasons = member(&answer, "reasons").and_then(Value::as_array);
+        let reasons = reasons.into_iter().flatten().filter_map(Value::as_object).map(|reason| {
+            let plain = |value: &&Value| value.is_string() || value.is_number();
+            let told = ["code", "message"].into_iter().filter_map(|name| {
+                let value = reason.get(name).filter(plain)?;
+                Some((name.to_owned(), value.clone()))
+            });
+            Value::Object(told.collect())
+        });
+        let process_id = member(&answer, "processId").and_then(id);
+        Self { reasons: reasons.collect(), process_id }
     }
 }
 

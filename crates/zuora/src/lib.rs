@@ -41,7 +41,7 @@ pub use answer::{
     ANSWER_LOOK, Refusal, RefusalKind, Verdict, begins_with_success, judge, judge_needs_body,
     tells_outcome,
 };
-pub use asynchronous::{Submitted, async_path, sync_path};
+pub use asynchronous::{Rejected, Submitted, async_path, sync_path};
 pub use callout::{BadCallout, Callout};
 pub use callout_history::{BadHistory, HistoryEntry, HistoryPage};
 pub use concurrency::Concurrency;

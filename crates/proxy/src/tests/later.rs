@@ -81,6 +81,8 @@ struct Disk {
     is_full: Arc<AtomicBool>,
     /// Then it takes a minute.
     is_slow: Arc<AtomicBool>,
+    /// Then nothing is ever read.
+    is_blind: Arc<AtomicBool>,
 }
 
 impl Store for Disk {
@@ -98,7 +100,10 @@ impl Store for Disk {
     }
 
     fn find(&self, key: Key) -> Writing<Option<Record>> {
-        self.memory.find(key)
+        match self.is_blind.load(Ordering::Relaxed) {
+            true => Box::pin(std::future::pending()),
+            false => self.memory.find(key),
+        }
     }
 
     fn list(
@@ -349,6 +354,7 @@ async fn what_cannot_be_remembered_is_not_sent() {
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.field("zuora-gateway-error"), "async-unavailable");
         assert_eq!(answer.field("zuora-gateway-executed"), "no");
+        assert_eq!(answer.field("retry-after"), "5");
         assert!(answer.body.contains("50000061"), "{}", answer.body);
         assert!(!answer.body.contains("device"), "causes are for the log: {}", answer.body);
         assert_eq!(answer.field("location"), "");
@@ -366,11 +372,64 @@ async fn a_disk_that_hangs_holds_nobody_for_long() {
 
     let answer = ask(&scene, "/v1/accounts", "job-1").await;
 
-    assert_eq!(began.elapsed(), 10 * SECOND);
+    assert_eq!(began.elapsed(), 5 * SECOND);
     assert_eq!(answer.field("zuora-gateway-error"), "async-unavailable");
     assert_eq!(scene.permits_in_use(), 0);
     sleep(200 * SECOND).await;
     assert_eq!(record(&registry, "job-1").await, None, "what was written late is forgotten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_takes_no_permits_from_others() {
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let registry = Registry::new(Disk { is_slow: Arc::clone(&is_slow), ..Disk::default() });
+    let scene = Scene::of([Reply::ok(), accepted("r1")]).with_later(&registry, &[]).with_limit(2);
+    let began = Instant::now();
+
+    let ((), read) = tokio::join!(
+        async {
+            let writes = (0..20).map(|number| {
+                let track_id = format!("job-{number}");
+                let scene = &scene;
+                async move { ask(scene, "/v1/accounts", &track_id).await }
+            });
+            for answer in futures_util::future::join_all(writes).await {
+                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+                assert_eq!(answer.field("zuora-gateway-executed"), "no");
+            }
+        },
+        async {
+            sleep(SECOND).await;
+            scene.get("/v1/accounts/A1").await
+        }
+    );
+
+    assert_eq!(read.status, StatusCode::OK);
+    assert_eq!(began.elapsed(), 5 * SECOND, "only the first waited for the disk");
+    // Once what hung is written, others are taken again.
+    sleep(30 * SECOND).await;
+    assert_eq!(ask(&scene, "/v1/accounts", "late").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    is_slow.store(false, Ordering::Relaxed);
+    sleep(30 * SECOND).await;
+    assert_eq!(ask(&scene, "/v1/accounts", "later").await.status, StatusCode::ACCEPTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_cannot_be_read_keeps_no_answer() {
+    let is_blind = Arc::new(AtomicBool::new(true));
+    let registry = Registry::new(Disk { is_blind, ..Disk::default() });
+    let scene = Scene::of([accepted("r1")]).with_later(&registry, &[]);
+    let began = Instant::now();
+
+    let fields = [("prefer", "respond-async, wait=3"), ("zuora-track-id", "job-1")];
+    let held = scene.call_with("POST", "/v1/accounts", &fields, ACCOUNT).await;
+    assert_eq!((held.status, began.elapsed()), (StatusCode::ACCEPTED, 4 * SECOND));
+
+    let unread = scene.get("/_gateway/async-requests/job-1").await;
+    assert_eq!(unread.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(unread.field("zuora-gateway-error"), "async-unavailable");
+    assert_eq!(unread.field("retry-after"), "5");
+    assert_eq!(began.elapsed(), 9 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -674,6 +733,66 @@ async fn an_answer_that_came_too_late_for_the_caller_still_counts() {
 
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(record(&registry, "job-1").await.unwrap().state, State::Accepted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_promised_ends_where_it_was_promised() {
+    let refused = r#"{"success":false,"processId":"7F","reasons":[{"code":53100020,"message":"no","more":[]}]}"#;
+    for (wait, after, took) in [("0", 127, 125), ("200", 127, 127)] {
+        let registry = in_memory();
+        let late = Reply::new(400, refused).after(after * SECOND);
+        let scene = Scene::of([late]).with_later(&registry, &[]);
+        let prefer = format!("respond-async, wait={wait}");
+        let fields = [("prefer", &*prefer), ("zuora-track-id", "job-1")];
+        let began = Instant::now();
+
+        let answer = scene.call_with("POST", "/v1/accounts", &fields, ACCOUNT).await;
+
+        assert_eq!(began.elapsed(), took * SECOND);
+        assert_eq!(answer.field("location"), "/_gateway/async-requests/job-1");
+        sleep(10 * SECOND).await;
+        let told = scene.get("/_gateway/async-requests/job-1").await;
+        assert_eq!(told.status, StatusCode::OK, "{told:?}");
+        let body: serde_json::Value = serde_json::from_str(&told.body).unwrap();
+        let reasons = json!([{"code": 53_100_020, "message": "no"}]);
+        assert_eq!(body, json!({"success": false, "processId": "7F", "reasons": reasons}));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_does_not_say_that_a_preference_was_applied() {
+    let lost = Reply::new(202, r#"{"success":true,"#).pausing(SECOND);
+    let scene = Scene::of([lost.with("content-length", "500")]).with_later(&in_memory(), &[]);
+
+    let answer = ask(&scene, "/v1/accounts", "job-1").await;
+
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(answer.field("zuora-gateway-executed"), "yes");
+    assert_eq!(answer.field("location"), "/_gateway/async-requests/job-1");
+    assert_eq!(answer.field("preference-applied"), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn zuora_is_asked_for_an_answer_that_can_be_read() {
+    for (taken, asked) in [
+        ("", ""),
+        ("gzip, deflate, br", "gzip"),
+        ("gzip", "gzip"),
+        ("GZip;q=0.5 , identity", "GZip;q=0.5 , identity"),
+        ("br", "identity"),
+        ("*", "identity"),
+        ("br, gzip;q=0", "identity"),
+        ("gzip, br;q=0", "gzip, br;q=0"),
+    ] {
+        let scene = Scene::of([accepted("r1"), Reply::ok()]).with_later(&in_memory(), &[]);
+
+        let fields = [ASKING, ("accept-encoding", taken)];
+        scene.call_with("POST", "/v1/accounts", &fields, ACCOUNT).await;
+        scene.call_with("POST", "/v1/accounts", &fields[1..], ACCOUNT).await;
+
+        assert_eq!(scene.asked()[0].field("accept-encoding"), asked, "{taken}");
+        assert_eq!(scene.asked()[1].field("accept-encoding"), taken, "others pass as they are");
+    }
 }
 
 #[tokio::test(start_paused = true)]
