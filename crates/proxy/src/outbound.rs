@@ -41,6 +41,8 @@ pub(crate) struct Outbound {
     /// Whether Zuora takes its credential once only.
     pub(crate) is_single_use: bool,
     payload: Payload,
+    /// Whether what others are told is nothing to it: it has seen that they are told nothing.
+    pub(crate) asks_alone: bool,
     /// Set if it is carried out later, or may be.
     pub(crate) voyage: Option<Box<Voyage>>,
     /// Where each attempt's session stands in the envelope, if it is a SOAP call.
@@ -89,6 +91,7 @@ impl Outbound {
             key: Key::None,
             is_single_use: false,
             payload,
+            asks_alone: false,
             voyage: None,
             session: None,
         }

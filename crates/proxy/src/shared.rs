@@ -3,7 +3,8 @@
 //! Whoever wants to know how far a job has come asks again and again, and where many do, they ask for the same at the same
 //! time. So while one of them has its question at Zuora, the others, each when its turn has come, give their permit back
 //! and take the answer of the one. Nobody waits for a question that is not at Zuora: a call of lower priority holds up no
-//! other. If the one leaves, or gets no answer worth sharing, the next asks.
+//! other. If the one leaves, the next asks for all. If it gets no answer worth sharing, each asks for itself, as equal
+//! questions would wait for one another for nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +36,7 @@ const TELL_CALLS_APART: [HeaderName; 5] = [
 
 /// The questions that are at Zuora now.
 #[derive(Debug, Default)]
-pub(crate) struct Questions(Mutex<HashMap<Question, watch::Receiver<Option<Arc<Told>>>>>);
+pub(crate) struct Questions(Mutex<HashMap<Question, watch::Receiver<News>>>);
 
 /// All that Zuora goes by when it answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +46,9 @@ struct Question {
     uri: Uri,
     fields: Vec<(HeaderName, HeaderValue)>,
 }
+
+/// What came of a question: nothing yet; or an answer, `None` if it is not to be shared.
+type News = Option<Option<Arc<Told>>>;
 
 /// An answer that is whole.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ struct Told {
 pub(crate) struct Asker<'q> {
     questions: &'q Questions,
     question: Question,
-    tell: watch::Sender<Option<Arc<Told>>>,
+    tell: watch::Sender<News>,
 }
 
 /// What becomes of a call whose turn has come.
@@ -77,10 +81,11 @@ impl Questions {
         &self,
         permit: Permit,
         route: &Route,
-        outbound: &Outbound,
+        outbound: &mut Outbound,
         call: &mut Call,
     ) -> Turn<'_> {
-        let Some(question) = Question::of(route, outbound) else {
+        let question = Question::of(route, outbound).filter(|_| !outbound.asks_alone);
+        let Some(question) = question else {
             return Turn::Asks(permit, None);
         };
         let mut told = match self.join(question) {
@@ -89,17 +94,16 @@ impl Questions {
         };
         let ticket = permit.unused();
         call.enter(Phase::Upstream);
-        let told = told.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        let news = told.wait_for(Option::is_some).await.ok().and_then(|news| news.clone());
         call.leave();
-        let Some(told) = told else { return Turn::Requeue(ticket) };
+        // Without any news the other has left, and somebody else may ask for all.
+        outbound.asks_alone = matches!(news, Some(None));
+        let Some(told) = news.flatten() else { return Turn::Requeue(ticket) };
         call.is_shared = true;
         Turn::Told(Box::new(told.to_answer()))
     }
 
-    fn join(
-        &self,
-        question: Question,
-    ) -> Result<Box<Asker<'_>>, watch::Receiver<Option<Arc<Told>>>> {
+    fn join(&self, question: Question) -> Result<Box<Asker<'_>>, watch::Receiver<News>> {
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(told) = asked.get(&question) {
             return Err(told.clone());
@@ -135,15 +139,16 @@ impl Question {
 }
 
 impl Asker<'_> {
-    /// Tells the others, if the answer is worth it: one that is whole, and no failure.
+    /// Tells the others the answer, if it is worth it: one that is whole, and no failure. Else, that they must ask for
+    /// themselves.
     pub(crate) fn tell(self, answer: &Answer) {
-        let (Content::Whole(body), Verdict::Relay) = (&answer.content, &answer.verdict) else {
-            return;
+        let told = match (&answer.content, &answer.verdict, answer.head.status) {
+            (Content::Whole(body), Verdict::Relay, StatusCode::OK) => {
+                Some(Arc::new(Told { head: answer.head.clone(), body: body.clone() }))
+            }
+            _ => None,
         };
-        if answer.head.status == StatusCode::OK {
-            let told = Told { head: answer.head.clone(), body: body.clone() };
-            self.tell.send_replace(Some(Arc::new(told)));
-        }
+        self.tell.send_replace(Some(told));
     }
 }
 

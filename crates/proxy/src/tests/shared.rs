@@ -94,6 +94,19 @@ async fn an_answer_that_is_none_is_not_shared() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_an_answer_that_is_none_nobody_waits_for_another() {
+    let unknown = || Reply::new(404, "{}").after(SECOND);
+    let scene = Scene::of([(); 20].map(|()| unknown()));
+    let began = Instant::now();
+
+    let all = (0..20).map(|_| scene.get(JOB));
+    let answers = futures_util::future::join_all(all).await;
+
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::NOT_FOUND));
+    assert_eq!((began.elapsed(), scene.asked().len()), (2 * SECOND, 20));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_differs_is_asked_for_by_itself() {
     for (path, fields) in [
         ("/v1/async-jobs/j2", &[("accept", "")] as &[(&str, &str)]),
