@@ -149,8 +149,6 @@ pub fn decide(asked: &Asked<'_>) -> Plan {
 
 /// Whether its app itself sends it to where it is carried out later. The outcome comes here all the same.
 fn is_direct(asked: &Asked<'_>) -> bool {
-    // Few calls begin like this.
-    let sync_path = || sync_path(asked.path);
     let is_eligible = |path: String| {
         let operation = zuora::classify(asked.method, &path);
         operation.is_some_and(|operation| operation.async_form == AsyncForm::Eligible)
@@ -158,7 +156,8 @@ fn is_direct(asked: &Asked<'_>) -> bool {
     !asked.is_single_use
         && asked.is_json
         && asked.operation.is_none()
-        && sync_path().is_some_and(is_eligible)
+        // Few calls begin like this.
+        && sync_path(asked.path).is_some_and(is_eligible)
 }
 
 fn detour(asked: &Asked<'_>, rules: &[RewriteRule]) -> Result<Plan, WhySync> {
@@ -218,13 +217,16 @@ fn form_of(operation: Option<&Operation>) -> Option<Form> {
 
 impl RewriteRule {
     /// Whether it decides this call. What may come of an order must be written for it alone; that nothing shall come of
-    /// it may be written for more.
+    /// it may be written for more, and counts for whatever the call may be.
     fn speaks_of(&self, asked: &Asked<'_>, is_order: bool) -> bool {
         let is_for_app = self.apps.is_empty() || self.apps.iter().any(|app| **app == *asked.app);
         let may_decide = !is_order || self.order_jobs || self.when == When::Never;
         let names_it = || {
             let target = Target::read(asked.path);
-            target.is_ok_and(|target| target.is_named_by(asked.method, &self.operations))
+            target.is_ok_and(|target| match self.when {
+                When::Never => target.may_be_named_by(asked.method, &self.operations),
+                _ => target.is_named_by(asked.method, &self.operations),
+            })
         };
         is_for_app && may_decide && (self.operations.is_empty() || names_it())
     }

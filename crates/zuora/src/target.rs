@@ -99,6 +99,13 @@ impl<'a> Target<'a> {
         readings(self.path).iter().all(is_named)
     }
 
+    /// Whether one of its readings may be named by one of these rules, if letter case did not count: what is kept from
+    /// happening to what they name is kept from it, too.
+    pub fn may_be_named_by(&self, method: &Method, rules: &[Rule]) -> bool {
+        let may_be_named = |path: &Reading<'_>| rules.iter().any(|rule| rule.denies(method, path));
+        readings(self.path).iter().any(may_be_named)
+    }
+
     /// Whether any reading of the path begins with these segments, in any letter case.
     pub fn may_be_under(&self, segments: &[&str]) -> bool {
         let is_plain = !self.path.contains(['%', ';']) && !self.path.contains("//");

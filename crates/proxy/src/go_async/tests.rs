@@ -97,6 +97,16 @@ fn nothing_goes_later_that_nobody_asked_for() {
 }
 
 #[test]
+fn what_is_never_to_go_later_does_not_however_it_is_spelt() {
+    let never = [rule(&["PUT /v1/accounts/*"], When::Never)];
+    asking("PUT /v1/accounts/A1").with(&never).stays(WhySync::Policy);
+    asking("PUT /v1/accounts/A%2FB").with(&never).stays(WhySync::Policy);
+    asking("PUT /v1/contacts/A%2FB").with(&never).goes_to("/v1/async/contacts/A%2FB");
+    let always = [rule(&["PUT /v1/accounts/*"], When::Always)];
+    silent("PUT /v1/accounts/A%2FB").with(&always).stays(WhySync::NotAsked);
+}
+
+#[test]
 fn without_callouts_nobody_would_hear_of_it() {
     Case { rules: None, ..asking("POST /v1/accounts") }.stays(WhySync::NotConfigured);
     Case { rules: None, ..asking("GET /v1/accounts/A1") }.stays(WhySync::NotConfigured);
