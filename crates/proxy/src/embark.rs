@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use admission::{Ask, Permit, Place};
 use async_requests::{Form, Key, NewRequest, NotBegun};
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::time::{Duration, Instant, timeout_at};
 use zuora::{Operation, sync_path};
 
@@ -109,6 +109,11 @@ impl Proxy {
         outbound: &mut Outbound,
         call: &mut Call,
     ) -> Result<Option<Permit>, Error> {
+        let has_place = !matches!(call.track_id().as_str(), "." | "..");
+        if !has_place && outbound.voyage.as_ref().is_some_and(|voyage| voyage.after.is_none()) {
+            permit.unused();
+            return Err(BadRequest::TrackIdWithoutPlace.into());
+        }
         let Some(permit) = self.count_as(outbound.counted_there(), route, ask, permit, call) else {
             return Ok(None);
         };
@@ -168,6 +173,7 @@ impl Proxy {
         call.is_remembered = true;
         // What is lost of Zuora's answer says nothing of what came of the preference.
         call.is_async = answer.is_ok() && passage.is_taken() && voyage.is_held;
+        let answer = if call.is_async { answer.map(not_yet) } else { answer };
         let wait = call.prefers.filter(|wait| voyage.is_held && !wait.is_zero());
         let (Some(wait), Some(route)) = (wait, call.route.clone()) else { return answer };
         let Some(later) = &route.tenant.async_requests else { return answer };
@@ -188,6 +194,12 @@ impl Proxy {
             _ => answer,
         }
     }
+}
+
+/// Says that the outcome is still to come, as the status is what tells (RFC 7240 4.1): Zuora answers a job with 200.
+fn not_yet(mut answer: Response<Body>) -> Response<Body> {
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    answer
 }
 
 /// What is remembered of a call.

@@ -41,6 +41,10 @@ pub(crate) enum BadRequest {
     #[error("this `Zuora-Track-Id` names another asynchronous request of the tenant")]
     TrackIdTaken,
     #[error(
+        "a `Zuora-Track-Id` of `.` or `..` names no outcome that a client could ask for: send another, or none"
+    )]
+    TrackIdWithoutPlace,
+    #[error(
         "`Zuora-Entity-Ids`, `entityId` and `entityName` must name one entity, only one of the older two, and none be named by `Connection`"
     )]
     Entities,

@@ -868,13 +868,29 @@ async fn an_order_becomes_a_job() {
 
     let answer = ask(&scene, "/v1/orders", "job-1").await;
 
-    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.status, StatusCode::ACCEPTED, "of an outcome it would be 200");
     assert_eq!(answer.body, r#"{"jobId":"j1","success":true}"#);
     assert_eq!(answer.fields("location"), ["/_gateway/async-requests/job-1"]);
     assert_eq!(scene.asked()[0].path, "/v1/async/orders");
     let record = record(&registry, "job-1").await.unwrap();
     assert_eq!((record.state, record.form), (State::Accepted, Form::OrderJob));
     assert_eq!(record.zuora_id.as_deref(), Some("j1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_track_id_that_every_client_takes_for_a_way_up_is_refused() {
+    let registry = in_memory();
+    let always = rule(&["POST /v1/accounts"], When::Always);
+    let scene = Scene::of([accepted("r1")]).with_later(&registry, &[always]);
+
+    for dots in [".", ".."] {
+        let answer = ask(&scene, "/v1/accounts", dots).await;
+
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.body.contains("send another, or none"), "{}", answer.body);
+    }
+    assert_eq!(scene.asked().len(), 0);
+    assert_eq!(ask(&scene, "/v1/accounts", "...").await.status, StatusCode::ACCEPTED);
 }
 
 #[tokio::test(start_paused = true)]
