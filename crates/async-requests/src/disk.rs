@@ -313,12 +313,13 @@ impl Writer {
         match changed {
             Ok(changed) => {
                 for changed in &changed {
-                    if let Changed::Made(Some(record)) = changed {
+                    if let Ok(Changed::Made(Some(record))) = changed {
                         self.shared.has_ended(record.position.unwrap_or(0));
                     }
                 }
                 for (changed, done) in changed.into_iter().zip(done) {
-                    let _ = done.send(Ok(changed));
+                    let refused = |why| StoreError(Trouble::Unfit(why).to_string().into());
+                    let _ = done.send(changed.map_err(refused));
                 }
             }
             Err(error) => {
@@ -408,7 +409,9 @@ impl OpenError {
         match trouble {
             Trouble::InUse => Self::InUse { directory },
             Trouble::Newer(_) => Self::Newer { directory, trouble: told },
-            Trouble::Damaged(_) | Trouble::Failed(_) => Self::Failed { directory, trouble: told },
+            Trouble::Damaged(_) | Trouble::Unfit(_) | Trouble::Failed(_) => {
+                Self::Failed { directory, trouble: told }
+            }
         }
     }
 }

@@ -1,8 +1,6 @@
 //! A record as bytes that tell by themselves whether they are whole: it can be found again in a file whose structure is
 //! lost.
 
-use serde::Deserialize;
-
 use crate::record::Record;
 
 /// What a frame begins with; the last byte is the version of what follows. No text in a record can look like it: 0xFF is
@@ -10,7 +8,7 @@ use crate::record::Record;
 pub(super) const MAGIC: [u8; 4] = [0xFF, b'A', b'R', 1];
 /// Magic, length of the text, number, revision, checksum.
 pub(super) const HEADER_BYTES: usize = 4 + 4 + 8 + 4 + 8;
-/// Longer texts are not ours: a callout brings 256 KiB at most.
+/// Longer texts are not ours: a callout brings 256 KiB at most, a job's answer 8 MiB.
 const MOST_BYTES: u32 = 16 * 1024 * 1024;
 
 /// A record with its number, and how often it was written.
@@ -19,6 +17,17 @@ pub(super) struct Framed {
     pub(super) number: u64,
     pub(super) revision: u32,
     pub(super) record: Record,
+}
+
+/// Why a record is not written down.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    /// It cannot be written, or not be read again.
+    #[error("it could not be read again: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// It is longer than anything that is read.
+    #[error("it has {0} bytes, and may have {MOST_BYTES}")]
+    Long(usize),
 }
 
 /// What a frame says of itself.
@@ -31,11 +40,20 @@ pub(super) struct Header {
 }
 
 impl Framed {
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
+    /// # Errors
+    /// Why what was written would not be read again.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, Unfit> {
         let mut bytes = vec![0; HEADER_BYTES];
         serde_json::to_writer(&mut bytes, &self.record)?;
         let (header, text) = bytes.split_at_mut(HEADER_BYTES);
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        if length > MOST_BYTES {
+            return Err(Unfit::Long(text.len()));
+        }
+        if self.record.outcome.is_some() {
+            // The only part that somebody else made: it may be nested as deep as can just be read by itself.
+            serde_json::from_slice::<Record>(text)?;
+        }
         let (number, revision) = (self.number, self.revision);
         let checksum = checksum(number, revision, text);
         header.copy_from_slice(&Header { length, number, revision, checksum }.to_bytes());
@@ -47,8 +65,7 @@ impl Framed {
         let (header, text) = bytes.split_first_chunk()?;
         let header = Header::from_bytes(header)?;
         header.is_of(text).then_some(())?;
-        let mut text = serde_json::Deserializer::from_slice(text);
-        let record = Record::deserialize(&mut text).ok()?;
+        let record = serde_json::from_slice(text).ok()?;
         Some(Self { number: header.number, revision: header.revision, record })
     }
 }

@@ -9,7 +9,7 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, StorageBackend};
 
 use super::file::{Place, Watch, Watched};
-use super::frame::Framed;
+use super::frame::{Framed, Unfit};
 use super::salvage::Salvage;
 use super::tables::{Readable, Tables, Trouble};
 use super::tally::Tally;
@@ -133,12 +133,15 @@ impl Opening {
 }
 
 impl Opened {
-    /// Makes changes, one after the other, and all of them durable at once.
-    pub(super) fn change(&self, asked: Vec<Asked>) -> Result<Vec<Changed>, Trouble> {
+    /// Makes changes, one after the other, and all of them durable at once. What cannot be kept is refused by itself.
+    pub(super) fn change(&self, asked: Vec<Asked>) -> Result<Vec<Result<Changed, Unfit>>, Trouble> {
         self.write(|tables| {
             let (begun, ended) = (tables.last("begun")?, tables.last("ended")?);
             let mut step = Step { opened: self, tables, begun, ended };
-            let made = asked.into_iter().map(|(whose, change)| step.change(&whose, change));
+            let made = asked.into_iter().map(|(whose, change)| match step.change(&whose, change) {
+                Err(Trouble::Unfit(why)) => Ok(Err(why)),
+                changed => changed.map(Ok),
+            });
             let made = made.collect::<Result<_, _>>()?;
             if step.begun != begun {
                 step.tables.set_last("begun", step.begun)?;
@@ -255,20 +258,20 @@ impl Step<'_, '_> {
         let changed = change.apply(record, self.ended + 1);
         let Changed::Made(made) = &changed else { return Ok(changed) };
         let now = made.as_ref().map(|record| {
-            self.ended = self.ended.max(record.position.unwrap_or(0));
             let record = (**record).clone();
             match &before {
                 Some(Framed { number, revision, .. }) => {
                     Framed { number: *number, revision: revision.saturating_add(1), record }
                 }
-                None => {
-                    self.begun += 1;
-                    Framed { number: self.begun, revision: 1, record }
-                }
+                None => Framed { number: self.begun + 1, revision: 1, record },
             }
         });
         match (&before, &now) {
-            (before, Some(now)) => self.tables.put(before.as_ref(), now)?,
+            (before, Some(now)) => {
+                self.tables.put(before.as_ref(), now)?;
+                self.begun = self.begun.max(now.number);
+                self.ended = self.ended.max(now.record.position.unwrap_or(0));
+            }
             (Some(before), None) => self.tables.remove(before)?,
             (None, None) => {}
         }

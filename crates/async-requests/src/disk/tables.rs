@@ -11,7 +11,7 @@ use redb::{
     TableDefinition, TableError, WriteTransaction,
 };
 
-use super::frame::Framed;
+use super::frame::{Framed, Unfit};
 use crate::record::{Key, Record, State};
 use crate::store::{Whose, is_meant};
 
@@ -77,6 +77,9 @@ pub(super) enum Trouble {
     /// A newer gateway wrote it.
     #[error("a newer version wrote the file: its format is {0}, and this one knows {FORMAT}")]
     Newer(u64),
+    /// What was to be written would not be read again: nothing was changed.
+    #[error("the record is not kept: {0}")]
+    Unfit(#[from] Unfit),
     /// Another gateway has it open.
     #[error("another gateway has the file open")]
     InUse,
@@ -141,7 +144,7 @@ impl<'a> Tables<'a> {
 
     /// Writes a record down, and how it is found from now on.
     pub(super) fn put(&mut self, before: Option<&Framed>, now: &Framed) -> Result<(), Trouble> {
-        let bytes = now.to_bytes().map_err(|error| Trouble::Damaged(error.to_string()))?;
+        let bytes = now.to_bytes()?;
         self.records.insert(now.number, &*bytes)?;
         self.lead(now.number, before.map(|before| &before.record), Some(&now.record))
     }

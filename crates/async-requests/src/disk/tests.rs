@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::disk::OpenError;
 use crate::testing::*;
-use crate::{Disk, Limits, NotBegun, Record, Registry, State, Taken};
+use crate::{Disk, Limits, NotBegun, Outcome, Record, Registry, State, Taken};
 
 const LIMITS: Limits =
     Limits { keep: Duration::from_secs(3600), max_records: 10_000, max_pending: 10_000 };
@@ -432,4 +432,40 @@ async fn a_file_that_did_not_get_to_disk_is_replaced_by_another() {
     registry.done("batch", "e").await;
     registry.close().await.unwrap();
     assert_eq!(open(directory.path()).await.known("e").await.unwrap().state, State::Succeeded);
+}
+
+/// An object in an object, `levels` of them.
+fn nested(levels: usize) -> Outcome {
+    let text = [r#"{"a":"#.repeat(levels), "1".to_owned(), "}".repeat(levels)].concat();
+    Outcome::Succeeded { data: serde_json::from_str(&text).unwrap() }
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_again_is_refused_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    for track_id in ["deep", "long", "other"] {
+        registry.taken("batch", track_id).await;
+    }
+    let long = failed(&"x".repeat(17 * 1024 * 1024));
+    let tell = |track_id: &str, outcome| {
+        let (registry, report) = (Arc::clone(&registry), told(None, Some(track_id), outcome));
+        async move { registry.take_in(&TENANT.into(), report).await }
+    };
+
+    let (deep, long, other) =
+        tokio::join!(tell("deep", nested(126)), tell("long", long), tell("other", nested(60)));
+
+    assert!(deep.unwrap_err().to_string().contains("could not be read again"));
+    assert!(long.unwrap_err().to_string().contains("may have"));
+    assert!(matches!(other, Ok(Taken::News(it)) if it.outcome == Some(nested(60))));
+    assert!(registry.readings().is_writable);
+    for track_id in ["deep", "long"] {
+        assert_eq!(registry.known(track_id).await.unwrap().state, State::Accepted);
+        let taken = registry.tell(told(None, Some(track_id), succeeded("1"))).await;
+        assert!(matches!(taken, Taken::News(_)));
+    }
+    registry.close().await.unwrap();
+    assert_eq!(all(&open(directory.path()).await).await.len(), 3);
+    assert!(!directory.path().join("async-requests.redb.damaged-1").exists());
 }
