@@ -1,6 +1,6 @@
 //! Finds records in a file that is no store any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -9,6 +9,7 @@ use std::path::Path;
 use memchr::memmem;
 
 use super::frame::{Framed, HEADER_BYTES, Header, MAGIC};
+use crate::record::Key;
 
 /// How much is read at a time.
 const PIECE: usize = 1024 * 1024;
@@ -21,6 +22,8 @@ pub(super) struct Salvage {
     file: File,
     /// By number: where the latest revision is.
     found: BTreeMap<u64, Place>,
+    /// The number of the last request of each key: those before it were withdrawn, or it could not have begun.
+    last: HashMap<Key, u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +34,8 @@ struct Place {
 
 impl Salvage {
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        let mut salvage = Self { file: File::open(path)?, found: BTreeMap::new() };
+        let mut salvage =
+            Self { file: File::open(path)?, found: BTreeMap::new(), last: HashMap::new() };
         salvage.look()?;
         Ok(salvage)
     }
@@ -59,7 +63,15 @@ impl Salvage {
     }
 
     fn note(&mut self, offset: u64) {
-        let Some(Framed { number, revision, .. }) = self.framed_at(offset) else { return };
+        let Some(Framed { number, revision, record }) = self.framed_at(offset) else { return };
+        let last = self.last.entry(record.key).or_insert(number);
+        if *last > number {
+            return;
+        }
+        let before = std::mem::replace(last, number);
+        if before < number {
+            self.found.remove(&before);
+        }
         let known = self.found.get(&number).map(|place| place.revision);
         if known.is_none_or(|known| known <= revision) {
             self.found.insert(number, Place { revision, offset });

@@ -14,9 +14,10 @@ use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 use tokio::task::JoinSet;
 
+use super::frame::Framed;
 use crate::disk::OpenError;
 use crate::testing::*;
-use crate::{Disk, Limits, NotBegun, Outcome, Record, Registry, State, Taken};
+use crate::{Disk, Limits, Memory, NotBegun, Outcome, Record, Registry, State, Taken};
 
 const LIMITS: Limits =
     Limits { keep: Duration::from_secs(3600), max_records: 10_000, max_pending: 10_000 };
@@ -435,6 +436,28 @@ async fn a_file_that_did_not_get_to_disk_is_replaced_by_another() {
     registry.done("batch", "e").await;
     registry.close().await.unwrap();
     assert_eq!(open(directory.path()).await.known("e").await.unwrap().state, State::Succeeded);
+}
+
+#[tokio::test]
+async fn of_two_requests_with_one_track_id_salvage_finds_the_later() {
+    let memory = Registry::new(Memory::default());
+    drop(memory.sent(named("a")).await);
+    let ghost = Framed { number: 1, revision: 1, record: memory.known("a").await.unwrap() };
+    let real =
+        Record { state: State::Accepted, zuora_id: Some("r".into()), ..ghost.record.clone() };
+    let real = Framed { number: 2, revision: 2, record: real };
+    for frames in [[&ghost, &real], [&real, &ghost]] {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = frames.map(|frame| frame.to_bytes().unwrap()).concat();
+        fs::write(file(directory.path()), bytes).unwrap();
+
+        let registry = open(directory.path()).await;
+
+        assert_eq!(registry.known("a").await.unwrap(), real.record);
+        assert_eq!(registry.readings().records, 1);
+        let taken = registry.tell(told(None, Some("a"), succeeded("1"))).await;
+        assert!(matches!(taken, Taken::News(it) if it.zuora_id.as_deref() == Some("r")));
+    }
 }
 
 /// An object in an object, `levels` of them.
