@@ -19,14 +19,14 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
 use self::file::Place;
-use self::opened::{Asked, Opened, Opening, Under};
+use self::opened::{Asked, New, Opened, Opening, Under};
 use self::tables::{Readable, Trouble};
 use crate::record::{Key, Record, State};
 use crate::store::{Change, Changed, Limits, Store, StoreError, StoreReadings, Whose, Writing};
@@ -81,6 +81,8 @@ pub enum OpenError {
 struct Shared {
     /// Absent while it is mended, and once it is closed.
     opened: RwLock<Option<Opened>>,
+    /// What it held when it was last open.
+    last_held: Mutex<StoreReadings>,
     is_writable: AtomicBool,
     /// Of those that have ended durably.
     last_position: AtomicU64,
@@ -139,6 +141,7 @@ impl Disk {
             opening,
             shared: Arc::clone(&shared),
             is_distrusted: false,
+            refused: Vec::new(),
             failures: 0,
             pauses: 0,
         };
@@ -206,12 +209,9 @@ impl Store for Disk {
     fn readings(&self) -> StoreReadings {
         let is_writable = self.shared.is_writable.load(Ordering::Relaxed);
         let last_position = self.shared.last_position.load(Ordering::Acquire);
-        let none = StoreReadings { is_writable, last_position, ..StoreReadings::default() };
         let opened = self.shared.opened.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(opened) = &*opened else { return none };
-        let tally = opened.tally();
-        let (records, apps) = (tally.records as u64, tally.apps());
-        StoreReadings { records, bytes: opened.watch().bytes(), apps, ..none }
+        let held = opened.as_ref().map_or_else(|| self.shared.last_held(), Opened::held);
+        StoreReadings { is_writable, last_position, ..held }
     }
 
     fn close(&self) -> Writing<()> {
@@ -230,11 +230,18 @@ impl Shared {
         if let Some(opened) = &opened {
             self.has_ended(opened.tally().last_position);
         }
-        // What was there is closed only after nobody can see it, and before anything else is opened.
-        drop(std::mem::replace(
-            &mut *self.opened.write().unwrap_or_else(PoisonError::into_inner),
-            opened,
-        ));
+        let mut place = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = &*place {
+            *self.last_held.lock().unwrap_or_else(PoisonError::into_inner) = before.held();
+        }
+        let before = std::mem::replace(&mut *place, opened);
+        drop(place);
+        // It is closed only after nobody can see it, and before anything else is opened. Nobody waits for that.
+        drop(before);
+    }
+
+    fn last_held(&self) -> StoreReadings {
+        self.last_held.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn has_ended(&self, position: u64) {
@@ -271,6 +278,8 @@ struct Writer {
     shared: Arc<Shared>,
     /// The file could not be brought to disk once: only its records are of use.
     is_distrusted: bool,
+    /// What was to begin when writing failed, and may be in the file nevertheless.
+    refused: Vec<New>,
     /// How often in a row opening it again has failed.
     failures: u32,
     /// How often it is not tried before it is tried again.
@@ -306,10 +315,11 @@ impl Writer {
         let _ = self.close();
     }
 
-    fn change(&self, some: Vec<(Box<Asked>, Answer<Changed>)>) {
+    fn change(&mut self, some: Vec<(Box<Asked>, Answer<Changed>)>) {
         let (asked, done): (Vec<_>, Vec<_>) =
             some.into_iter().map(|(asked, done)| (*asked, done)).unzip();
-        let changed = self.writing(|opened| opened.change(asked));
+        let mut new = Vec::new();
+        let changed = self.writing(|opened| opened.change(asked, &mut new));
         match changed {
             Ok(changed) => {
                 for changed in &changed {
@@ -323,6 +333,7 @@ impl Writer {
                 }
             }
             Err(error) => {
+                self.refused.append(&mut new);
                 for done in done {
                     let _ = done.send(Err(error.clone()));
                 }
@@ -363,15 +374,19 @@ impl Writer {
         let has_lost_a_sync = |opened: &Opened| Ok(opened.watch().has_lost_a_sync());
         self.is_distrusted |= self.shared.with(has_lost_a_sync).unwrap_or(false);
         self.shared.put(None);
+        let ended = self.shared.last_position.load(Ordering::Acquire);
         let mended = if self.shared.is_damaged.load(Ordering::Relaxed) {
-            self.opening.salvage("something else was read than was written")
+            self.opening.salvage("something else was read than was written", ended)
         } else if self.is_distrusted {
-            self.opening.rewrite()
+            self.opening.rewrite(ended)
         } else {
             self.opening.open()
         };
+        // Nobody sends them, and their track ids are free.
+        let mended = mended.and_then(|opened| opened.remove(&self.refused).map(|()| opened));
         match mended {
             Ok(opened) => {
+                self.refused.clear();
                 self.shared.put(Some(opened));
                 self.shared.is_damaged.store(false, Ordering::Relaxed);
                 self.shared.is_writable.store(true, Ordering::Relaxed);

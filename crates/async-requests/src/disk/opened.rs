@@ -13,7 +13,8 @@ use super::frame::{Framed, Unfit};
 use super::salvage::Salvage;
 use super::tables::{Readable, Tables, Trouble};
 use super::tally::Tally;
-use crate::store::{Change, Changed, Limits, Whose};
+use crate::record::Key;
+use crate::store::{Change, Changed, Limits, StoreReadings, Whose};
 
 /// Of the file, in memory. The system keeps the rest as far as it has room.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
@@ -42,14 +43,24 @@ pub(super) struct Opened {
     tally: Mutex<Tally>,
 }
 
+/// The last numbers that were given out, also if what they were given to is forgotten.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    begun: u64,
+    ended: u64,
+}
+
 /// A change that was asked for, and what it came to.
 pub(super) type Asked = (Whose, Change);
+
+/// A record that was not there before.
+pub(super) type New = (u64, Key);
 
 impl Opening {
     /// Opens the store as it is; one that is damaged is rebuilt from what can be read of it.
     pub(super) fn open(&self) -> Result<Opened, Trouble> {
         match guarded(|| self.open_as_is()) {
-            Err(Trouble::Damaged(what)) => self.salvage(&what),
+            Err(Trouble::Damaged(what)) => self.salvage(&what, 0),
             opened => opened,
         }
     }
@@ -62,10 +73,12 @@ impl Opening {
         Ok(opened)
     }
 
-    /// Replaces a store by what can be read of its file, which is kept aside.
-    pub(super) fn salvage(&self, what: &str) -> Result<Opened, Trouble> {
+    /// Replaces a store by what can be read of its file, which is kept aside. Positions up to `ended` are known to have
+    /// been given out.
+    pub(super) fn salvage(&self, what: &str, ended: u64) -> Result<Opened, Trouble> {
         let found = Salvage::of(&self.place.file()).map_err(failed)?;
-        let rebuilt = self.rebuild(|take| found.records().try_for_each(take))?;
+        let last = Last { begun: 0, ended };
+        let rebuilt = self.rebuild(last, |take| found.records().try_for_each(take))?;
         let aside = self.place.set_aside().map_err(failed)?;
         let opened = self.succeed(rebuilt)?;
         let records = opened.tally().records;
@@ -78,20 +91,23 @@ impl Opening {
         Ok(opened)
     }
 
-    /// Replaces a store whose file could not be brought to disk by a new file with the same records.
-    pub(super) fn rewrite(&self) -> Result<Opened, Trouble> {
+    /// Replaces a store whose file could not be brought to disk by a new file with the same records. Positions up to
+    /// `ended` are known to have been given out.
+    pub(super) fn rewrite(&self, ended: u64) -> Result<Opened, Trouble> {
         let rebuilt = guarded(|| {
             let old = self.opened(self.place.open().map_err(failed)?)?;
             let transaction = old.database.begin_write()?;
             let tables = Tables::open(&transaction)?;
-            let rebuilt = self.rebuild(|take| tables.each(take))?;
+            let last =
+                Last { begun: tables.last("begun")?, ended: tables.last("ended")?.max(ended) };
+            let rebuilt = self.rebuild(last, |take| tables.each(take))?;
             drop(tables);
             transaction.abort()?;
             Ok(rebuilt)
         });
         match rebuilt {
             Ok(rebuilt) => self.succeed(rebuilt),
-            Err(Trouble::Damaged(what)) => self.salvage(&what),
+            Err(Trouble::Damaged(what)) => self.salvage(&what, ended),
             Err(trouble) => Err(trouble),
         }
     }
@@ -99,6 +115,7 @@ impl Opening {
     /// Writes records to a new file beside the store's. It is durable, but not in its place yet.
     fn rebuild(
         &self,
+        last: Last,
         records: impl FnOnce(&mut dyn FnMut(Framed) -> Result<(), Trouble>) -> Result<(), Trouble>,
     ) -> Result<Opened, Trouble> {
         let new = self.opened(self.place.begin_successor().map_err(failed)?)?;
@@ -106,11 +123,11 @@ impl Opening {
         records(&mut |framed| {
             some.push(framed);
             if some.len() == REBUILT_AT_ONCE {
-                new.put_all(&mut some)?;
+                new.put_all(&mut some, last)?;
             }
             Ok(())
         })?;
-        new.put_all(&mut some)?;
+        new.put_all(&mut some, last)?;
         Ok(new)
     }
 
@@ -134,10 +151,15 @@ impl Opening {
 
 impl Opened {
     /// Makes changes, one after the other, and all of them durable at once. What cannot be kept is refused by itself.
-    pub(super) fn change(&self, asked: Vec<Asked>) -> Result<Vec<Result<Changed, Unfit>>, Trouble> {
+    /// Those that begin are noted in `new`, also if all of it fails.
+    pub(super) fn change(
+        &self,
+        asked: Vec<Asked>,
+        new: &mut Vec<New>,
+    ) -> Result<Vec<Result<Changed, Unfit>>, Trouble> {
         self.write(|tables| {
             let (begun, ended) = (tables.last("begun")?, tables.last("ended")?);
-            let mut step = Step { opened: self, tables, begun, ended };
+            let mut step = Step { opened: self, tables, begun, ended, new };
             let made = asked.into_iter().map(|(whose, change)| match step.change(&whose, change) {
                 Err(Trouble::Unfit(why)) => Ok(Err(why)),
                 changed => changed.map(Ok),
@@ -150,6 +172,23 @@ impl Opened {
                 step.tables.set_last("ended", step.ended)?;
             }
             Ok(made)
+        })
+    }
+
+    /// Removes those of `new` that are there: whoever began them was told that they are not.
+    pub(super) fn remove(&self, new: &[New]) -> Result<(), Trouble> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.write(|tables| {
+            for (number, key) in new {
+                let there = tables.of_number(*number)?;
+                if let Some(there) = there.filter(|there| there.record.key == *key) {
+                    tables.remove(&there)?;
+                    self.tally().change(Some(&there), None);
+                }
+            }
+            Ok(())
         })
     }
 
@@ -170,9 +209,8 @@ impl Opened {
 
     /// Records that ended before `moment`: not all, but some if there are any.
     fn ended_before(&self, moment: SystemTime) -> Result<Vec<Framed>, Trouble> {
-        let mut gone = self.read(|readable| readable.first_ended(FORGOTTEN_AT_ONCE))?;
-        gone.retain(|it| it.record.ended.is_some_and(|ended| ended < moment));
-        Ok(gone)
+        let is_gone = |it: &Framed| it.record.ended.is_some_and(|ended| ended < moment);
+        self.read(|readable| readable.first_ended(FORGOTTEN_AT_ONCE, is_gone))
     }
 
     /// Reads what was durable when this was called.
@@ -198,10 +236,10 @@ impl Opened {
         })
     }
 
-    fn put_all(&self, some: &mut Vec<Framed>) -> Result<(), Trouble> {
+    fn put_all(&self, some: &mut Vec<Framed>, last: Last) -> Result<(), Trouble> {
         self.write(|tables| {
-            let mut begun = tables.last("begun")?;
-            let mut ended = tables.last("ended")?;
+            let mut begun = tables.last("begun")?.max(last.begun);
+            let mut ended = tables.last("ended")?.max(last.ended);
             for framed in some.drain(..) {
                 tables.put(None, &framed)?;
                 begun = begun.max(framed.number);
@@ -229,6 +267,13 @@ impl Opened {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How much it holds, and of whom.
+    pub(super) fn held(&self) -> StoreReadings {
+        let tally = self.tally();
+        let (records, apps) = (tally.records as u64, tally.apps());
+        StoreReadings { records, apps, bytes: self.watch.bytes(), ..StoreReadings::default() }
+    }
+
     pub(super) fn watch(&self) -> &Watch {
         &self.watch
     }
@@ -245,6 +290,7 @@ struct Step<'a, 'b> {
     tables: &'a mut Tables<'b>,
     begun: u64,
     ended: u64,
+    new: &'a mut Vec<New>,
 }
 
 impl Step<'_, '_> {
@@ -269,6 +315,9 @@ impl Step<'_, '_> {
         match (&before, &now) {
             (before, Some(now)) => {
                 self.tables.put(before.as_ref(), now)?;
+                if before.is_none() {
+                    self.new.push((now.number, now.record.key.clone()));
+                }
                 self.begun = self.begun.max(now.number);
                 self.ended = self.ended.max(now.record.position.unwrap_or(0));
             }

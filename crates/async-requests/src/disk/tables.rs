@@ -142,6 +142,12 @@ impl<'a> Tables<'a> {
         number.map(|number| framed(&self.records, number)).transpose()
     }
 
+    /// The record of this number, if it is there.
+    pub(super) fn of_number(&self, number: u64) -> Result<Option<Framed>, Trouble> {
+        let bytes = self.records.get(number)?;
+        bytes.map(|bytes| unframed(number, bytes.value())).transpose()
+    }
+
     /// Writes a record down, and how it is found from now on.
     pub(super) fn put(&mut self, before: Option<&Framed>, now: &Framed) -> Result<(), Trouble> {
         let bytes = now.to_bytes()?;
@@ -234,13 +240,21 @@ impl Readable<'_> {
         Ok(self.0.open_table(ABOUT)?.get(what)?.map_or(0, |last| last.value()))
     }
 
-    /// Of each app's that have ended, the first ones.
-    pub(super) fn first_ended(&self, most: usize) -> Result<Vec<Framed>, Trouble> {
+    /// Of each app's that have ended, the first ones that are wanted. No more than one is read of an app whose first is
+    /// not.
+    pub(super) fn first_ended(
+        &self,
+        most: usize,
+        is_wanted: impl Fn(&Framed) -> bool,
+    ) -> Result<Vec<Framed>, Trouble> {
         let (way, records) = (self.0.open_table(ENDED)?, self.records()?);
         let mut first = Vec::new();
         for app in apps(&way)? {
-            first.extend(ended_of(&way, &records, &app, most)?);
+            if ended_of(&way, &records, &app, 1)?.iter().any(&is_wanted) {
+                first.extend(ended_of(&way, &records, &app, most)?);
+            }
         }
+        first.retain(is_wanted);
         Ok(first)
     }
 

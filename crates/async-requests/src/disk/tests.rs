@@ -460,6 +460,97 @@ async fn of_two_requests_with_one_track_id_salvage_finds_the_later() {
     }
 }
 
+#[tokio::test]
+async fn what_it_holds_is_told_also_while_it_is_mended() {
+    let (directory, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let registry = open_over(directory.path(), &faults).await;
+    registry.taken("batch", "a").await;
+    let before = registry.readings();
+    faults.no_sync.store(true, Ordering::SeqCst);
+    assert!(registry.begin(named("b")).await.is_err());
+    faults.no_sync.store(false, Ordering::SeqCst);
+
+    let readings = {
+        let closing = Arc::clone(&faults);
+        let (held, is_held) = std::sync::mpsc::channel();
+        let (free, is_free) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let _closing = closing.closing.lock();
+            held.send(()).unwrap();
+            let _ = is_free.recv_timeout(Duration::from_secs(60));
+        });
+        is_held.recv().unwrap();
+        let tending = tokio::spawn({
+            let registry = Arc::clone(&registry);
+            async move { registry.tend(LIMITS.keep).await }
+        });
+        // The old file is being closed by now, or will be soon.
+        let mut readings = Vec::new();
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let registry = Arc::clone(&registry);
+            let reading = tokio::task::spawn_blocking(move || registry.readings());
+            readings.push(tokio::time::timeout(Duration::from_secs(1), reading).await);
+            if readings.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        drop(free);
+        tending.await.unwrap();
+        readings
+    };
+
+    for reading in readings {
+        let reading = reading.expect("reading waits for the disk").unwrap();
+        // The refused one may still count.
+        assert!(matches!(&*reading.apps, [app] if app.pending >= 1), "{reading:?}");
+        assert!(!reading.is_writable);
+    }
+    assert_eq!(registry.readings().apps, before.apps);
+}
+
+#[tokio::test]
+async fn a_position_is_not_given_out_twice_though_all_that_ended_is_forgotten() {
+    let (directory, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+    let registry = open_over(directory.path(), &faults).await;
+    let first = registry.done("batch", "a").await.position;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    registry.tend(Duration::ZERO).await;
+    assert_eq!(registry.known("a").await, None);
+    faults.no_sync.store(true, Ordering::SeqCst);
+    assert!(registry.begin(named("b")).await.is_err());
+    faults.no_sync.store(false, Ordering::SeqCst);
+    registry.tend(LIMITS.keep).await;
+
+    let second = registry.done("batch", "c").await.position;
+
+    assert!(second > first, "{second:?} after {first:?}");
+    assert_eq!(registry.last_position(), second.unwrap());
+}
+
+#[tokio::test]
+async fn where_nothing_is_to_be_forgotten_only_the_first_that_ended_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    registry.done("batch", "early").await;
+    registry.done("batch", "done").await;
+    registry.close().await.unwrap();
+    let path = file(directory.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let text = b"\"data\":{\"id\":\"done\"}";
+    let places = memchr::memmem::find_iter(&bytes, text).collect::<Vec<_>>();
+    places.iter().for_each(|at| bytes[at + 15] ^= 1);
+    fs::write(&path, bytes).unwrap();
+    let registry = open(directory.path()).await;
+
+    registry.tend(LIMITS.keep).await;
+
+    assert!(registry.readings().is_writable, "it read what is damaged");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    registry.tend(Duration::ZERO).await;
+    assert!(!registry.readings().is_writable);
+}
+
 /// An object in an object, `levels` of them.
 fn nested(levels: usize) -> Outcome {
     let text = [r#"{"a":"#.repeat(levels), "1".to_owned(), "}".repeat(levels)].concat();
