@@ -32,7 +32,7 @@ pub struct Record {
     pub operation: Option<Arc<str>>,
     /// The method that it was sent with.
     pub method: Arc<str>,
-    /// The path that the app called, without its query.
+    /// The path that the app called, without its query; of a very long one the beginning.
     pub path: Arc<str>,
     /// How it is carried out.
     pub form: Form,

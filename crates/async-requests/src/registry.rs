@@ -27,6 +27,11 @@ const TEND_EVERY: u32 = 60;
 /// How many new jobs may not have been received yet by whoever follows them.
 const MOST_NEW_JOBS: usize = 1024;
 
+/// So much of a path is remembered. It is told to people only.
+const LONGEST_PATH: usize = 2 * 1024;
+/// So much of what names a notification.
+const LONGEST_NOTIFICATION_ID: usize = 256;
+
 /// A request that is about to be sent.
 #[derive(Clone, Debug)]
 pub struct NewRequest {
@@ -212,6 +217,7 @@ impl Registry {
     ) -> Result<Taken, StoreError> {
         self.refuse_if_stalled()?;
         let Report { zuora_id, track_id, notification_id, outcome } = report;
+        let notification_id = notification_id.map(|id| cut(id, LONGEST_NOTIFICATION_ID));
         let whose =
             Whose::Told { tenant: Arc::clone(tenant), zuora_id: zuora_id.clone(), track_id };
         let (at, forwarding) = (self.now(), self.forwarding());
@@ -545,7 +551,7 @@ impl Record {
             entity: new.entity,
             operation: new.operation,
             method: new.method,
-            path: new.path,
+            path: cut(new.path, LONGEST_PATH),
             form: new.form,
             zuora_id: None,
             state: State::Sending,
@@ -558,6 +564,11 @@ impl Record {
             delivery: None,
         }
     }
+}
+
+/// A text's first bytes, as many as there may be, and as make whole characters.
+fn cut(text: Arc<str>, most: usize) -> Arc<str> {
+    if text.len() <= most { text } else { text[..text.floor_char_boundary(most)].into() }
 }
 
 impl Submission {
@@ -775,5 +786,25 @@ mod tests {
 
         let [due] = &registry.undelivered(&batch, 9).await.unwrap()[..] else { panic!("not one") };
         assert_eq!((unknown.state, due.state), (State::Unknown, State::Succeeded));
+    }
+
+    #[tokio::test]
+    async fn what_others_may_make_long_is_not_remembered_whole() {
+        let registry = Registry::new(Memory::default());
+        let path = format!("/v1/accounts/{}", "é".repeat(4096));
+        let submission = registry.begin(NewRequest { path: path.as_str().into(), ..named("a") });
+        drop(submission.await.unwrap());
+        let report = Report {
+            zuora_id: None,
+            track_id: Some("a".into()),
+            notification_id: Some("n".repeat(4096).into()),
+            outcome: Outcome::Succeeded { data: serde_json::Map::new() },
+        };
+
+        let taken = registry.take_in(&"production".into(), report).await.unwrap();
+
+        let Taken::News(record) = taken else { panic!("{taken:?}") };
+        assert_eq!(*record.path, path[..2047]);
+        assert_eq!(record.notification_id.as_deref(), Some(&*"n".repeat(256)));
     }
 }
