@@ -111,13 +111,21 @@ impl Running {
         self.ended().await
     }
 
+    /// The memory that it has now, in bytes: by the pages, as counters in `status` may lag behind.
+    pub(crate) fn memory(&self) -> u64 {
+        self.kilobytes("smaps_rollup", "Rss:") * 1024
+    }
+
     /// The most memory it ever had, in bytes.
     pub(crate) fn most_memory(&self) -> u64 {
-        let status = Path::new("/proc").join(self.child.id().unwrap().to_string()).join("status");
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-        kilobytes * 1024
+        self.kilobytes("status", "VmHWM:") * 1024
+    }
+
+    fn kilobytes(&self, file: &str, name: &str) -> u64 {
+        let path = Path::new("/proc").join(self.id().to_string()).join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 }
 

@@ -247,9 +247,11 @@ impl Registry {
             // From here on no end is missed.
             let mut ended = std::pin::pin!(waiter.ended());
             ended.as_mut().enable();
-            let record = self.find(key).await?;
-            if !record.as_ref().is_some_and(|record| record.state.is_pending()) {
-                return Ok(record);
+            {
+                let record = self.find(key).await?;
+                if !record.as_ref().is_some_and(|record| record.state.is_pending()) {
+                    return Ok(record);
+                }
             }
             if timeout_at(until, ended).await.is_err() {
                 return self.find(key).await;

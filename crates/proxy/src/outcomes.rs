@@ -124,11 +124,14 @@ impl Proxy {
         until: Option<Instant>,
     ) -> Result<Option<Record>, StoreError> {
         let is_own = |record: &Record| record.app == app.name;
-        let now = registry.find(key).await?.filter(is_own);
-        let is_pending = now.as_ref().is_some_and(|record| record.state.is_pending());
-        let place = until.filter(|_| is_pending).and_then(|_| self.waiters.place());
-        let (Some(until), Some(_place)) = (until, place) else { return Ok(now) };
-        drop(now);
+        // In scopes of their own, here and in `Registry::wait`: whoever waits does not carry the room for a record.
+        let (until, _place) = {
+            let now = registry.find(key).await?.filter(is_own);
+            let is_pending = now.as_ref().is_some_and(|record| record.state.is_pending());
+            let place = until.filter(|_| is_pending).and_then(|_| self.waiters.place());
+            let (Some(until), Some(place)) = (until, place) else { return Ok(now) };
+            (until, place)
+        };
         let then = tokio::select! {
             record = registry.wait(key, until) => record?,
             () = self.waiters.leaving.cancelled() => registry.find(key).await?,

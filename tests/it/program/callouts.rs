@@ -4,13 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use emulator::{Options, Tenant};
 use http::Method;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderValue};
 use rcgen::{CertifiedKey, KeyPair};
 use tempfile::TempDir;
 use testkit::{Raw, SECRET, Yaml};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::reload::{certificate, handshake, shakes_hands};
 use crate::caller::{ask, eventually, request};
@@ -91,6 +92,59 @@ async fn callouts_have_a_port_of_their_own_with_a_certificate_that_is_renewed() 
     let log = ended.lines.join("\n");
     assert!(!log.contains("of-callouts") && !log.contains("enVvcmE6b2Y"), "{log}");
     assert!(log.contains(r#""result":"unknown""#), "{log}");
+}
+
+/// What each of many connections takes, in bytes: one that had an answer and lies idle, or one on which an outcome is
+/// waited for.
+async fn memory_of_each(is_waiting: bool) -> u64 {
+    const CONNECTIONS: u64 = 1000;
+    let directory = TempDir::new().unwrap();
+    // It has no definitions of notifications, so no outcome comes.
+    let tenant = Tenant::start(Options::default()).await.unwrap();
+    let yaml = Yaml { tenant: vec![ASYNC.to_owned()], ..Yaml::default() };
+    let running = Running::before(&tenant, &yaml, &directory).await;
+    let mut write = request(Method::POST, "/v1/accounts", r#"{"name": "Later"}"#);
+    write.headers_mut().insert("prefer", HeaderValue::from_static("respond-async"));
+    let accepted = ask(running.address, write).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    let path = match is_waiting {
+        true => format!("{}?wait=600", accepted.header("location").unwrap()),
+        false => accepted.header("location").unwrap().to_owned(),
+    };
+    let at_rest = running.memory();
+
+    let asking =
+        format!("GET {path} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {SECRET}\r\n\r\n");
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = Raw::connect_as_stranger(running.address).await;
+        connection.write(&asking).await;
+        if !is_waiting {
+            assert_eq!(connection.next().await.status, 202);
+        }
+        connections.push(connection);
+    }
+    if is_waiting {
+        let last = connections.last_mut().unwrap();
+        assert!(timeout(Duration::from_millis(300), last.next()).await.is_err(), "it is told");
+    }
+    // Until nothing more is taken.
+    let mut now = running.memory();
+    loop {
+        sleep(Duration::from_millis(300)).await;
+        let then = std::mem::replace(&mut now, running.memory());
+        if then == now {
+            return now.saturating_sub(at_rest) / CONNECTIONS;
+        }
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_an_outcome_costs_at_most_4_kb_over_an_idle_connection() {
+    let (idle, waiting) = tokio::join!(memory_of_each(false), memory_of_each(true));
+
+    assert!(waiting <= idle + 4096, "{waiting} bytes, and {idle} when idle");
+    assert!(idle > 4096, "{idle} bytes are too few to be those of a connection");
 }
 
 #[tokio::test]

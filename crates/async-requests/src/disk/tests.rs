@@ -91,6 +91,32 @@ async fn everything_is_there_after_a_restart_and_after_a_kill() {
 }
 
 #[tokio::test]
+async fn long_outcomes_are_read_a_few_at_a_time_and_all_of_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    let lengths = [60, 60, 60, 60, 60, 300, 60].map(|kilobytes| kilobytes * 1024);
+    for (number, length) in lengths.into_iter().enumerate() {
+        registry.taken("batch", &format!("a{number}")).await;
+        let outcome = failed(&"x".repeat(length));
+        registry.tell(told(Some(&format!("r-a{number}")), None, outcome)).await;
+    }
+
+    let (mut sizes, mut read, mut position) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let some = registry.outcomes_after(&"batch".into(), position, 50).await.unwrap();
+        let Some(last) = some.last() else { break };
+        position = last.position.unwrap();
+        sizes.push(some.len());
+        read.extend(some);
+    }
+    let listed = registry.list(&"batch".into(), None, None, 50).await.unwrap();
+
+    assert_eq!(track_ids(&read), ["a0", "a1", "a2", "a3", "a4", "a5", "a6"]);
+    assert_eq!((sizes, listed.len()), (vec![4, 1, 1, 1], 1));
+    assert_eq!(all(&registry).await.len(), 7);
+}
+
+#[tokio::test]
 async fn nothing_can_be_asked_of_a_closed_one() {
     let directory = tempfile::tempdir().unwrap();
     let registry = open(directory.path()).await;
