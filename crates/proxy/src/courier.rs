@@ -213,7 +213,7 @@ impl Courier {
             };
             tokio::select! {
                 () = stop.cancelled() => break,
-                trouble = round.ended() => self.learn(&mut round.lull, trouble),
+                trouble = round.ended() => self.learn(&mut round.lull, trouble.as_deref()),
                 () = self.registry.undelivered_grows(&self.app) => {}
                 () = sleep_until(next.unwrap_or_else(|| Instant::now() + LOOK_AGAIN)) => {}
             }
@@ -342,7 +342,7 @@ impl Courier {
         request
     }
 
-    fn learn(&self, lull: &mut Lull, trouble: Option<String>) {
+    fn learn(&self, lull: &mut Lull, trouble: Option<&str>) {
         let was_lull = lull.is_one();
         lull.learn(trouble.is_none(), Instant::now());
         match (was_lull, lull.is_one()) {

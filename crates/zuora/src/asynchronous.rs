@@ -92,18 +92,25 @@ impl Rejected {
     }
 }
 
+/// What Zuora calls the request. A bare `id` may be that of anything, and a wrong one would make strangers of all that is
+/// told of the request: it counts where nothing else is in the answer. Without one, the track id finds the request.
 fn id_in(answer: &Map<String, Value>) -> Option<String> {
-    const NAMES: [&str; 5] = ["requestid", "jobid", "asyncrequestid", "request_id", "id"];
+    const NAMES: [&str; 4] = ["requestid", "jobid", "asyncrequestid", "request_id"];
     let named = |object: &Map<String, Value>| {
         NAMES.iter().find_map(|name| member(object, name).and_then(id))
     };
-    let within = |name| match member(answer, name) {
-        Some(Value::Object(object)) => named(object),
+    let of_request = || match member(answer, "request")? {
+        Value::Object(request) => named(request).or_else(|| member(request, "id").and_then(id)),
         // The id alone, under the name of what it is of.
-        Some(other) if name == "request" => id(other),
-        _ => None,
+        other => id(other),
     };
-    named(answer).or_else(|| within("request")).or_else(|| within("data"))
+    let of_data = || named(member(answer, "data")?.as_object()?);
+    let bare = || {
+        let is_alone =
+            |name: &String| ["id", "success"].iter().any(|it| name.eq_ignore_ascii_case(it));
+        answer.keys().all(is_alone).then(|| member(answer, "id").and_then(id)).flatten()
+    };
+    named(answer).or_else(of_request).or_else(of_data).or_else(bare)
 }
 
 /// The member of this name, in any letter case.
@@ -186,6 +193,7 @@ mod tests {
             r#"{"success":true,"requestId":"r1","processId":"p"}"#,
             r#"{"RequestID":"r1"}"#,
             r#"{"id":"r1"}"#,
+            r#"{"Id":"r1","success":true}"#,
             r#"{"request":{"id":"r1"}}"#,
             r#"{"request":"r1"}"#,
             r#"{"data":{"requestId":"r1"}}"#,
@@ -195,6 +203,17 @@ mod tests {
             check_answer(202, body, Some(Some("r1")));
         }
         check_answer(200, r#"{"id":17}"#, Some(Some("17")));
+    }
+
+    #[test]
+    fn an_id_that_may_be_of_anything_is_not_taken_for_the_requests() {
+        for body in [
+            r#"{"id":"x","name":"Amber Trading"}"#,
+            r#"{"id":"x","processId":"p","success":true}"#,
+            r#"{"data":{"id":"x"}}"#,
+        ] {
+            check_answer(202, body, Some(None));
+        }
     }
 
     #[test]
