@@ -313,10 +313,9 @@ pub(crate) fn count_async_requests(config: &Config, metrics: &Metrics) {
 /// How the outcomes of a tenant's asynchronous requests are looked after.
 pub(crate) fn reconciling(written: &config::Tenant) -> reconcile::Settings {
     let settings = &written.async_requests;
-    let has_callouts = settings.callouts.is_some();
-    let path = has_callouts.then(|| format!("/_gateway/callouts/{}", written.name).into());
     reconcile::Settings {
-        callouts_path: path,
+        // Where they came while they came is where those went that are still looked for.
+        callouts_path: format!("/_gateway/callouts/{}", written.name).into(),
         reconcile_after: settings.reconcile_after,
         unknown_after: settings.unknown_after,
     }

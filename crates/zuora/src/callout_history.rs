@@ -126,6 +126,11 @@ impl HistoryEntry {
         self.response_code.is_some_and(|code| (200..300).contains(&code))
     }
 
+    /// The words in it that may name a request.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
     /// Whether it may be about the request with one of these names: it says so, or names none at all.
     #[must_use]
     pub fn may_be_about(&self, named: impl Fn(&str) -> bool) -> bool {

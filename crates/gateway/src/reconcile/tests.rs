@@ -1,7 +1,6 @@
 //! A Zuora behind pipes, whose history and jobs are as each test says, and a stopped clock.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -22,6 +21,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const URL: &str = "https://gateway.example.com/_gateway/callouts/production";
 
 /// What Zuora was asked, when, and with which body.
@@ -36,8 +36,14 @@ struct Zuora {
     jobs: Mutex<VecDeque<(u16, Value)>>,
     /// The statuses of answers to those who ask for callouts; 202 when there are no more.
     resend: Mutex<VecDeque<u16>>,
+    /// Callouts that are gone: whoever asks for one of them is answered 400.
+    gone: Mutex<Vec<String>>,
+    /// Whether each page of the history names a next one.
+    is_endless: bool,
     /// Whether the history cannot be read.
     is_down: Mutex<bool>,
+    /// Whether nobody answers.
+    is_gone: Mutex<bool>,
     asked: Mutex<Vec<Asked>>,
 }
 
@@ -53,9 +59,12 @@ impl Zuora {
         let entity = head.headers.get("zuora-entity-ids").map_or("", |it| it.to_str().unwrap());
         let asked = format!("{} {target} {entity}", head.method).trim_end().to_owned();
         let body = String::from_utf8(body.to_vec()).unwrap();
+        let is_gone = self.gone.lock().unwrap().iter().any(|id| body.contains(&format!("{id:?}")));
         self.asked.lock().unwrap().push((Instant::now(), asked, body));
+        let further = format!("https://x?page={}", self.asked.lock().unwrap().len());
         let next = |pages: &Mutex<VecDeque<Value>>| {
             let page = pages.lock().unwrap().pop_front();
+            let page = page.or_else(|| self.is_endless.then(|| self::page(&[], Some(&further))));
             (200, page.unwrap_or_else(|| json!({"calloutHistories": [], "success": true})))
         };
         match head.uri.path() {
@@ -66,6 +75,7 @@ impl Zuora {
                 next(&self.all)
             }
             "/v1/notification-history/callout" => next(&self.failed),
+            "/notifications/callout-histories/resend" if is_gone => (400, json!({})),
             "/notifications/callout-histories/resend" => {
                 (self.resend.lock().unwrap().pop_front().unwrap_or(202), json!({}))
             }
@@ -81,6 +91,7 @@ impl Zuora {
 struct Scene {
     zuora: Arc<Zuora>,
     registry: Arc<Registry>,
+    works: Arc<Works>,
     looking: JoinHandle<()>,
     begun: Instant,
     _state: TempDir,
@@ -108,27 +119,21 @@ impl Scene {
     }
 
     fn patient(zuora: Zuora, tenant: &str, registry: Arc<Registry>, unknown_after: &str) -> Self {
+        let callouts =
+            "callouts: {public_url: 'https://gateway.example.com', username: u, password: p}";
+        let times = format!("reconcile_after: 5m, unknown_after: {unknown_after}");
+        Self::at(zuora, &format!("    async: {{{callouts}, {times}}}\n{tenant}"), registry)
+    }
+
+    /// One with these keys of the tenant.
+    fn at(zuora: Zuora, tenant: &str, registry: Arc<Registry>) -> Self {
         let state = TempDir::new().unwrap();
-        let text = format!(
-            "state_dir: {}
-tenants:
-  production:
-    base_url: https://rest.zuora.com
-    credentials: {{oauth: {{client_id: id, client_secret: secret}}}}
-    async: {{callouts: {{public_url: 'https://gateway.example.com', username: u, password: p}}, reconcile_after: 5m, unknown_after: {unknown_after}}}
-{tenant}
-apps:
-  batch: {{tenant: production, client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11, secret: s}}
-",
-            state.path().display()
-        );
-        let config = config::parse(&text, Path::new("F"), &config::ProcessEnvironment)
-            .unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let config = configured("production", tenant, state.path());
         let zuora = Arc::new(zuora);
         let wire = through(Arc::clone(&zuora));
         let works = Arc::new(Works::start_over(&config, Start::Full, Some(wire)).unwrap());
-        let looking = start(works, Arc::clone(&registry));
-        Self { zuora, registry, looking, begun: Instant::now(), _state: state }
+        let looking = start(Arc::clone(&works), Arc::clone(&registry));
+        Self { zuora, registry, works, looking, begun: Instant::now(), _state: state }
     }
 
     /// A request that Zuora took under `zuora_id`.
@@ -155,6 +160,24 @@ apps:
         let asked = self.zuora.asked.lock().unwrap();
         asked.iter().map(|(.., body)| body.clone()).filter(|body| !body.is_empty()).collect()
     }
+}
+
+/// What a file says that has one tenant, with these keys.
+fn configured(name: &str, tenant: &str, state: &Path) -> config::Config {
+    let text = format!(
+        "state_dir: {}
+tenants:
+  {name}:
+    base_url: https://rest.zuora.com
+    credentials: {{oauth: {{client_id: id, client_secret: secret}}}}
+{tenant}
+apps:
+  batch: {{tenant: {name}, client_id: 6f1f2c52-7d0c-4b57-9d4c-0b8f5f6f7a11, secret: s}}
+",
+        state.display()
+    );
+    config::parse(&text, Path::new("F"), &config::ProcessEnvironment)
+        .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
 async fn accepted(
@@ -189,11 +212,15 @@ fn through(zuora: Arc<Zuora>) -> Connector {
             let service = service_fn(move |request| {
                 let zuora = Arc::clone(&zuora);
                 async move {
+                    let is_login = request.uri().path() == "/oauth/token";
+                    if *zuora.is_gone.lock().unwrap() && !is_login {
+                        return Err(std::io::Error::other("it is gone"));
+                    }
                     let (status, body) = zuora.answer(request).await;
                     let body = Full::new(Bytes::from(body.to_string()));
                     let answer = Response::builder().status(status);
                     let answer = answer.header("content-type", "application/json").body(body);
-                    Ok::<_, Infallible>(answer.unwrap())
+                    Ok(answer.unwrap())
                 }
             });
             let serving = hyper::server::conn::http1::Builder::new()
@@ -341,6 +368,65 @@ async fn one_that_is_gone_does_not_keep_the_others_from_being_sent_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_of_many_that_is_gone_costs_few_questions() {
+    let ids: Vec<_> = (1..=60).map(|n| format!("h{n}")).collect();
+    let entries: Vec<_> = ids.iter().map(|id| entry(id, URL, 503, &json!(null))).collect();
+    let failed: VecDeque<_> = entries.chunks(30).map(|_| page(&entries, None)).collect();
+    let scene = Scene::of(Zuora {
+        failed: Mutex::new(failed),
+        gone: Mutex::new(vec!["h60".to_owned()]),
+        ..Zuora::default()
+    });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    // Two looks.
+    sleep(9 * MINUTE).await;
+
+    let bodies = scene.bodies();
+    assert!(bodies.len() <= 13, "{bodies:?}");
+    let taken = bodies.iter().filter(|body| !body.contains(r#""h60""#));
+    let mut taken: Vec<String> =
+        taken.flat_map(|it| serde_json::from_str::<Vec<String>>(it).unwrap()).collect();
+    taken.sort_by_key(|id| id[1..].parse::<u32>().unwrap());
+    assert_eq!(taken, ids[..59]);
+    assert_eq!(bodies.last().map(String::as_str), Some(r#"["h60"]"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn callouts_that_zuora_sends_to_nobody_are_not_asked_for_one_by_one() {
+    let entries = [entry("h1", URL, 503, &json!(null)), entry("h2", URL, 503, &json!(null))];
+    let failed = std::iter::repeat_with(|| page(&entries, None)).take(2).collect();
+    let scene = Scene::of(Zuora {
+        failed: Mutex::new(failed),
+        resend: Mutex::new([403].into()),
+        ..Zuora::default()
+    });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(6 * MINUTE + 6 * SECOND).await;
+    assert_eq!(scene.bodies(), [r#"["h1","h2"]"#]);
+    // It may do so by now.
+    sleep(3 * MINUTE).await;
+    assert_eq!(scene.bodies(), [r#"["h1","h2"]"#, r#"["h1","h2"]"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callout_that_is_listed_anew_each_time_is_not_asked_for_each_time() {
+    let about = json!({"<Request.ID>": "r1"});
+    let anew = (1..60).map(|n| {
+        let entries: Vec<_> = (1..=n).map(|n| entry(&format!("h{n}"), URL, 400, &about)).collect();
+        page(&entries, None)
+    });
+    let scene = Scene::of(Zuora { failed: Mutex::new(anew.collect()), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(60 * MINUTE).await;
+
+    let asked = scene.bodies().len();
+    assert!((2..=4).contains(&asked), "after five minutes, and ten and twenty more: {asked}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_zuora_takes_for_delivered_is_looked_through_as_well() {
     let all = page(&[entry("h1", URL, 200, &told("r1", "batch-1"))], None);
     let scene = Scene::of(Zuora { all: Mutex::new([all].into()), ..Zuora::default() });
@@ -385,14 +471,140 @@ async fn what_nobody_tells_is_unknown_after_a_day_and_may_still_become_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_could_not_be_looked_up_is_given_up_a_little_later() {
+async fn what_could_not_be_looked_up_is_given_up_after_twice_the_time() {
     let scene = Scene::of(Zuora { is_down: Mutex::new(true), ..Zuora::default() });
     scene.accepted("batch-1", "r1", Form::Async).await;
 
-    sleep(24 * 60 * MINUTE + 4 * MINUTE).await;
+    sleep(2 * DAY - SECOND).await;
     assert_eq!(scene.state("batch-1").await, State::Accepted, "the next look may find it");
     sleep(7 * MINUTE).await;
     assert_eq!(scene.state("batch-1").await, State::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_long_outage_zuora_is_asked_before_anything_is_given_up() {
+    let scene = Scene::of(Zuora { is_down: Mutex::new(true), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(30 * 60 * MINUTE).await;
+    let all = page(&[entry("h1", URL, 200, &told("r1", "batch-1"))], None);
+    scene.zuora.all.lock().unwrap().push_back(all);
+    *scene.zuora.is_down.lock().unwrap() = false;
+    sleep(7 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+}
+
+/// A registry with a request that Zuora took so long ago.
+async fn old(form: Form, age: Duration) -> Arc<Registry> {
+    let registry = Registry::new(Memory::default());
+    accepted(&registry, "batch-1", "r1", form, None).await;
+    tokio::time::advance(age).await;
+    registry
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_to_be_given_up_while_nobody_ran_is_looked_up_first() {
+    let failed = page(&[entry("h1", URL, 503, &json!(null))], None);
+    let zuora = Zuora { failed: Mutex::new([failed].into()), ..Zuora::default() };
+    let scene = Scene::over(zuora, "", old(Form::Async, 3 * DAY).await);
+
+    // Time for Zuora to send again what it was asked for.
+    sleep(5 * MINUTE - SECOND).await;
+    assert_eq!(scene.bodies(), [r#"["h1"]"#]);
+    let asked = scene.asked();
+    assert!(asked.iter().any(|(at, it)| *at == 0 && it.contains("failedOnly=false")), "{asked:?}");
+    assert_eq!(scene.state("batch-1").await, State::Accepted);
+
+    sleep(6 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_up_before_it_was_looked_for_everywhere() {
+    let registry = Registry::new(Memory::default());
+    let all = page(&[entry("h1", URL, 200, &told("r1", "batch-1"))], None);
+    let zuora = Zuora { all: Mutex::new([all].into()), ..Zuora::default() };
+    let scene = Scene::patient(zuora, "", registry, "6m");
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(12 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_that_is_longer_than_one_look_reads_is_read_to_its_end() {
+    let next =
+        |n: usize| format!("https://rest.zuora.com/v1/notification-history/callout?page={n}");
+    let pages = (1..300).map(|n| page(&[], Some(&next(n + 1))));
+    let last = page(&[entry("h1", URL, 503, &told("r1", "batch-1"))], None);
+    let failed = pages.chain([last]).collect();
+    let scene = Scene::of(Zuora { failed: Mutex::new(failed), ..Zuora::default() });
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(15 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+    let asked = scene.asked();
+    let one_look = asked.iter().filter(|(at, _)| *at == asked[0].0).count();
+    assert_eq!((one_look, asked.len()), (250, 300));
+    assert!(asked[250].1.ends_with("callout?page=251"), "{:?}", asked[250]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_history_without_an_end_keeps_nobody_waiting_for_ever() {
+    let scene = Scene::patient(
+        Zuora { is_endless: true, ..Zuora::default() },
+        "",
+        Registry::new(Memory::default()),
+        "30m",
+    );
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(58 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Accepted, "it was not looked for everywhere");
+    sleep(9 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_callouts_outcomes_are_looked_up_all_the_same() {
+    let failed = page(&[entry("h1", URL, 401, &told("r1", "batch-1"))], None);
+    let zuora = Zuora { failed: Mutex::new([failed].into()), ..Zuora::default() };
+    let scene = Scene::at(zuora, "", Registry::new(Memory::default()));
+    scene.accepted("batch-1", "r1", Form::Async).await;
+
+    sleep(7 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_tenant_that_is_configured_no_more_are_given_up_in_the_end() {
+    let scene = Scene::of(Zuora::default());
+    let sandbox = configured("sandbox", "", scene._state.path());
+    let production = configured("production", "", scene._state.path());
+    scene.works.follow(&sandbox).unwrap();
+    scene.accepted("batch-1", "r1", Form::Async).await;
+    scene.accepted("batch-2", "j1", Form::OrderJob).await;
+
+    sleep(DAY - SECOND).await;
+    assert_eq!(scene.state("batch-1").await, State::Accepted);
+    assert_eq!(scene.state("batch-2").await, State::Accepted);
+    sleep(6 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Unknown);
+    assert_eq!(scene.state("batch-2").await, State::Unknown);
+    assert_eq!(scene.asked(), [], "by nobody who could be asked");
+
+    // Once it is configured again, its requests are looked after as before.
+    scene.accepted("batch-3", "j2", Form::OrderJob).await;
+    sleep(10 * MINUTE).await;
+    let done = json!({"status": "Completed", "result": {}, "success": true});
+    scene.zuora.jobs.lock().unwrap().push_back((200, done));
+    scene.works.follow(&production).unwrap();
+    sleep(6 * MINUTE).await;
+    assert_eq!(scene.state("batch-3").await, State::Succeeded);
 }
 
 #[tokio::test(start_paused = true)]
@@ -498,4 +710,68 @@ async fn a_job_that_nobody_waits_for_any_more_is_left_alone() {
     let asked = scene.asked().len();
     sleep(60 * MINUTE).await;
     assert_eq!(scene.asked().len(), asked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_long_ago_is_asked_for_before_it_is_given_up() {
+    let done = json!({"status": "Completed", "result": {}, "success": true});
+    let zuora = Zuora { jobs: Mutex::new([(200, done)].into()), ..Zuora::default() };
+
+    let scene = Scene::over(zuora, "", old(Form::OrderJob, 3 * DAY).await);
+    sleep(3 * SECOND).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_given_up_once_zuora_says_that_it_has_not_ended() {
+    let zuora = Zuora { jobs: Mutex::new([processing()].into()), ..Zuora::default() };
+
+    let scene = Scene::over(zuora, "", old(Form::OrderJob, 3 * DAY).await);
+    sleep(3 * SECOND).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_which_zuora_cannot_be_asked_is_given_up_after_twice_the_time() {
+    let scene = Scene::impatient(Zuora { is_gone: Mutex::new(true), ..Zuora::default() });
+    scene.accepted("batch-1", "j1", Form::OrderJob).await;
+    scene.accepted("batch-2", "j2", Form::OrderJob).await;
+
+    sleep(90 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Accepted, "the next answer may tell");
+    // It is not too late.
+    let done = json!({"status": "Completed", "result": {}, "success": true});
+    scene.zuora.jobs.lock().unwrap().extend([(200, done.clone()), (200, done)]);
+    *scene.zuora.is_gone.lock().unwrap() = false;
+    sleep(5 * MINUTE).await;
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+    assert_eq!(scene.state("batch-2").await, State::Succeeded);
+
+    *scene.zuora.is_gone.lock().unwrap() = true;
+    scene.accepted("batch-3", "j3", Form::OrderJob).await;
+    sleep(2 * 60 * MINUTE - MINUTE).await;
+    assert_eq!(scene.state("batch-3").await, State::Accepted);
+    sleep(10 * MINUTE).await;
+    assert_eq!(scene.state("batch-3").await, State::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_died_over_is_asked_for_again() {
+    let done = json!({"status": "Completed", "result": {}, "success": true});
+    let scene = Scene::of(Zuora { jobs: Mutex::new([(200, done)].into()), ..Zuora::default() });
+    scene.looking.abort();
+    let (works, registry) = (Arc::clone(&scene.works), Arc::clone(&scene.registry));
+    let (mut reconciler, found) = Reconciler::new(works, registry);
+    reconciler.followed.insert(key("batch-1"));
+    reconciler.following.spawn(async { panic!("on purpose") });
+    let taken = scene.registry.jobs();
+    let looking = tokio::spawn(reconciler.run(taken, found));
+    scene.accepted("batch-1", "j1", Form::OrderJob).await;
+
+    sleep(3 * MINUTE).await;
+
+    assert_eq!(scene.state("batch-1").await, State::Succeeded);
+    looking.abort();
 }
