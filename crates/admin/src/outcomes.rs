@@ -131,6 +131,7 @@ pub(crate) fn state(readings: &StoreReadings, now: SystemTime) -> Value {
             "app": &*app.app,
             "pending": app.pending,
             "oldest_pending_seconds": app.oldest_pending.map(|since| age(since, now).as_secs()),
+            "unknown": app.unknown,
             "dead_letters": app.dead_letters,
         })
     });
@@ -148,6 +149,7 @@ pub(crate) fn reading(app: &AppReadings, now: SystemTime) -> AsyncReading<'_> {
         app: &app.app,
         pending: app.pending,
         oldest_pending: app.oldest_pending.map(|since| age(since, now)).unwrap_or_default(),
+        unknown: app.unknown,
         dead_letters: app.dead_letters,
     }
 }

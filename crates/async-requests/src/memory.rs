@@ -176,12 +176,14 @@ impl Store for Memory {
             for record in held.records.values() {
                 let (tenant, app) = (Arc::clone(&record.key.tenant), Arc::clone(&record.app));
                 let is_dead = record.is_dead_letter();
-                if !record.state.is_pending() && !is_dead {
+                let is_unknown = record.state == State::Unknown;
+                if !record.state.is_pending() && !is_dead && !is_unknown {
                     continue;
                 }
                 let readings = apps.entry((Arc::clone(&tenant), Arc::clone(&app)));
                 let readings = readings.or_insert_with(|| AppReadings::of(tenant, app));
                 readings.dead_letters += u64::from(is_dead);
+                readings.unknown += u64::from(is_unknown);
                 if record.state.is_pending() {
                     readings.pending += 1;
                     readings.oldest_pending = readings.oldest_pending.or(Some(record.begun));
@@ -201,6 +203,6 @@ impl Store for Memory {
 
 impl AppReadings {
     pub(crate) fn of(tenant: Arc<str>, app: Arc<str>) -> Self {
-        Self { tenant, app, pending: 0, oldest_pending: None, dead_letters: 0 }
+        Self { tenant, app, pending: 0, oldest_pending: None, unknown: 0, dead_letters: 0 }
     }
 }

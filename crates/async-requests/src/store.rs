@@ -92,7 +92,7 @@ pub struct StoreReadings {
     pub is_writable: bool,
     /// The position of the last that ended, also if it is not remembered any more; zero if none has.
     pub last_position: u64,
-    /// One per app with records that are waited for, or with dead letters.
+    /// One per app with records that are waited for, or have ended as unknown, or with dead letters.
     pub apps: Vec<AppReadings>,
 }
 
@@ -107,6 +107,8 @@ pub struct AppReadings {
     pub pending: u64,
     /// When the oldest of them was begun.
     pub oldest_pending: Option<SystemTime>,
+    /// How many of its requests have ended as unknown, and are remembered.
+    pub unknown: u64,
     /// How many of its outcomes are not tried to be delivered any more.
     pub dead_letters: u64,
 }

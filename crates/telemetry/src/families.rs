@@ -70,6 +70,7 @@ pub(crate) struct Families {
     pub(crate) lanes_held: IntGaugeVec,
     pub(crate) lanes_waiting: IntGaugeVec,
     pub(crate) async_pending: IntGaugeVec,
+    pub(crate) async_unknown: IntGaugeVec,
     pub(crate) async_oldest_pending: GaugeVec,
     pub(crate) outcome_dead_letters: IntGaugeVec,
     pub(crate) async_registry_bytes: IntGaugeVec,
@@ -315,6 +316,12 @@ impl Families {
                 r,
                 "async_requests_pending",
                 "Async requests whose outcome is not known yet.",
+                &["tenant", "app"],
+            ),
+            async_unknown: gauges(
+                r,
+                "async_requests_unknown",
+                "Async requests that are remembered and have ended as unknown.",
                 &["tenant", "app"],
             ),
             async_oldest_pending: register(

@@ -15,7 +15,7 @@ pub struct Readings<'a> {
     pub circuits: Vec<CircuitReading<'a>>,
     /// One per tenant whose calls go in lanes.
     pub lanes: Vec<LanesReading<'a>>,
-    /// One per app with async requests or outcomes that could not be forwarded.
+    /// One per app with async requests that are waited for or ended as unknown, or outcomes that could not be forwarded.
     pub async_requests: Vec<AsyncReading<'a>>,
     /// The registry of async requests, if there is one.
     pub registry: Option<RegistryReading>,
@@ -96,6 +96,8 @@ pub struct AsyncReading<'a> {
     pub pending: u64,
     /// Age of the oldest of those; zero without one.
     pub oldest_pending: Duration,
+    /// Those that have ended as unknown, and are remembered.
+    pub unknown: u64,
     /// Outcomes that could not be forwarded and are no longer tried.
     pub dead_letters: u64,
 }
@@ -125,6 +127,7 @@ impl Readings<'_> {
         families.lanes_held.reset();
         families.lanes_waiting.reset();
         families.async_pending.reset();
+        families.async_unknown.reset();
         families.async_oldest_pending.reset();
         families.outcome_dead_letters.reset();
         families.async_registry_bytes.reset();
@@ -161,6 +164,7 @@ impl AsyncReading<'_> {
     fn add(&self, families: &Families) {
         let labels = [self.tenant, self.app];
         families.async_pending.with_label_values(&labels).add(signed(self.pending));
+        families.async_unknown.with_label_values(&labels).add(signed(self.unknown));
         let oldest = families.async_oldest_pending.with_label_values(&labels);
         oldest.set(oldest.get().max(self.oldest_pending.as_secs_f64()));
         families.outcome_dead_letters.with_label_values(&labels).add(signed(self.dead_letters));

@@ -179,12 +179,14 @@ async fn what_is_waited_for_is_in_the_state_and_in_the_metrics() {
         "app": "batch",
         "pending": 2,
         "oldest_pending_seconds": 90,
+        "unknown": 0,
         "dead_letters": 1,
     });
     assert_eq!(state["async"]["apps"], json!([app]));
     for sample in [
         r#"async_requests_pending{app="batch",tenant="production"} 2"#,
         r#"async_oldest_pending_seconds{app="batch",tenant="production"} 90"#,
+        r#"async_requests_unknown{app="batch",tenant="production"} 0"#,
         r#"outcome_dead_letters{app="batch",tenant="production"} 1"#,
         "async_registry_records 3",
     ] {

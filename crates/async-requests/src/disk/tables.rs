@@ -224,11 +224,24 @@ impl<'a> Tables<'a> {
 pub(super) struct Readable<'a>(pub(super) &'a ReadTransaction);
 
 impl Readable<'_> {
-    /// Calls `each` with every record that is waited for or is a dead letter, and returns how many records there are.
+    /// Calls `each` with every record that is waited for, or ended as unknown, or is a dead letter, and returns how many
+    /// records there are.
     pub(super) fn each_of_note(&self, mut each: impl FnMut(&Framed)) -> Result<u64, Trouble> {
         let records = self.records()?;
         for way in [PENDING, DEAD_LETTERS] {
             for entry in self.0.open_table(way)?.iter()? {
+                let framed = framed(&records, entry?.1.value())?;
+                // Those come below, dead letters or not.
+                if framed.record.state != State::Unknown {
+                    each(&framed);
+                }
+            }
+        }
+        let by_states = self.0.open_table(BY_STATE)?;
+        for app in apps(&self.0.open_table(ENDED)?)? {
+            let from = by_state(&app, State::Unknown, 0);
+            let to = by_state(&app, State::Unknown, u64::MAX);
+            for entry in by_states.range(&*from..=&*to)? {
                 each(&framed(&records, entry?.1.value())?);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::frame::Framed;
+use crate::record::{Record, State};
 use crate::store::AppReadings;
 
 /// How many records there are, and which of them are waited for.
@@ -23,11 +24,12 @@ type TenantAndApp = (Arc<str>, Arc<str>);
 struct OfApp {
     /// By number: when it was begun. As many as may be pending, at some 50 bytes each.
     pending: BTreeMap<u64, SystemTime>,
+    unknown: u64,
     dead_letters: u64,
 }
 
 impl Tally {
-    /// Counts a record in that is waited for or is a dead letter, but not as a record.
+    /// Counts a record in that is waited for, or ended as unknown, or is a dead letter, but not as a record.
     pub(super) fn note(&mut self, framed: &Framed) {
         self.count(framed, true);
     }
@@ -46,21 +48,25 @@ impl Tally {
 
     fn count(&mut self, framed: &Framed, is_in: bool) {
         let record = &framed.record;
-        if !record.state.is_pending() && !record.is_dead_letter() {
+        if !is_of_note(record) {
             return;
         }
         let tenant_and_app = (Arc::clone(&record.key.tenant), Arc::clone(&record.app));
         let app = self.apps.entry(tenant_and_app).or_default();
-        match (record.state.is_pending(), is_in) {
-            (true, true) => {
-                self.pending +=
-                    usize::from(app.pending.insert(framed.number, record.begun).is_none());
-            }
-            (true, false) => {
+        if record.state.is_pending() {
+            if is_in {
+                let before = app.pending.insert(framed.number, record.begun);
+                self.pending += usize::from(before.is_none());
+            } else {
                 self.pending -= usize::from(app.pending.remove(&framed.number).is_some());
             }
-            (false, true) => app.dead_letters += 1,
-            (false, false) => app.dead_letters -= 1,
+        }
+        let one_more = |count: u64| if is_in { count + 1 } else { count.saturating_sub(1) };
+        if record.state == State::Unknown {
+            app.unknown = one_more(app.unknown);
+        }
+        if record.is_dead_letter() {
+            app.dead_letters = one_more(app.dead_letters);
         }
     }
 
@@ -70,11 +76,17 @@ impl Tally {
             app: Arc::clone(app),
             pending: of.pending.len() as u64,
             oldest_pending: of.pending.first_key_value().map(|(_, begun)| *begun),
+            unknown: of.unknown,
             dead_letters: of.dead_letters,
         });
-        let mut readings: Vec<_> =
-            readings.filter(|it| it.pending > 0 || it.dead_letters > 0).collect();
+        let is_of_note = |it: &AppReadings| it.pending + it.unknown + it.dead_letters > 0;
+        let mut readings: Vec<_> = readings.filter(is_of_note).collect();
         readings.sort_by(|one, other| (&one.tenant, &one.app).cmp(&(&other.tenant, &other.app)));
         readings
     }
+}
+
+/// Whether it counts as more than a record.
+fn is_of_note(record: &Record) -> bool {
+    record.state.is_pending() || record.state == State::Unknown || record.is_dead_letter()
 }

@@ -577,6 +577,38 @@ async fn where_nothing_is_to_be_forgotten_only_the_first_that_ended_is_read() {
     assert!(!registry.readings().is_writable);
 }
 
+#[tokio::test]
+async fn how_many_ended_as_unknown_is_known_right_after_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = open(directory.path()).await;
+    registry.forward_to(["batch".into()]);
+    for track_id in ["a", "b", "c"] {
+        registry.taken("batch", track_id).await;
+        registry.give_up(&key(track_id)).await.unwrap();
+    }
+    registry.taken("batch", "d").await;
+    // The outcome of one comes after all, and that of another cannot be forwarded.
+    registry.tell(told(Some("r-a"), None, succeeded("1"))).await;
+    loop {
+        let unknown = registry.known("b").await.unwrap();
+        if registry.not_delivered(&unknown, "no", 0.0).await.unwrap().is_dead() {
+            break;
+        }
+    }
+
+    let counts = |registry: &Arc<Registry>| {
+        let apps = registry.readings().apps;
+        apps.iter().map(|it| (it.pending, it.unknown, it.dead_letters)).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&registry), [(1, 2, 1)]);
+    let killed = copy(directory.path());
+    let again = open(killed.path()).await;
+    assert_eq!(counts(&again), [(1, 2, 1)]);
+    again.tell(told(Some("r-b"), None, succeeded("1"))).await;
+    again.tell(told(Some("r-c"), None, succeeded("1"))).await;
+    assert_eq!(counts(&again), [(1, 0, 0)]);
+}
+
 /// An object in an object, `levels` of them.
 fn nested(levels: usize) -> Outcome {
     let text = [r#"{"a":"#.repeat(levels), "1".to_owned(), "}".repeat(levels)].concat();

@@ -234,6 +234,7 @@ fn gauges_show_the_readings_and_nothing_older() {
         app: "batch",
         pending,
         oldest_pending: Duration::from_secs(oldest),
+        unknown: pending + 1,
         dead_letters,
     };
     let readings = Readings {
@@ -268,6 +269,7 @@ fn gauges_show_the_readings_and_nothing_older() {
         check(&text, r#"lanes_held{tenant="production"} 5"#);
         check(&text, r#"lanes_waiting{tenant="production"} 9"#);
         check(&text, r#"async_requests_pending{app="batch",tenant="production"} 3"#);
+        check(&text, r#"async_requests_unknown{app="batch",tenant="production"} 5"#);
         check(&text, r#"async_oldest_pending_seconds{app="batch",tenant="production"} 40"#);
         check(&text, r#"outcome_dead_letters{app="batch",tenant="production"} 3"#);
         check(&text, "async_registry_bytes 4096");
@@ -279,6 +281,7 @@ fn gauges_show_the_readings_and_nothing_older() {
         "circuit_open{",
         "lanes_",
         "async_requests_pending",
+        "async_requests_unknown",
         "async_oldest_pending_seconds",
         "outcome_dead_letters",
         "async_registry_bytes",
